@@ -1,0 +1,74 @@
+// How PEs reach each other: broadcast TLB and instruction-cache maintenance, and the barrier that waits for it.
+#pragma once
+
+#include <atomic>
+#include <mutex>
+#include <utility>
+#include <vector>
+
+#include "vmm/base/types.h"
+
+namespace vmm::arch {
+
+class Vcpu;
+
+/// Maintenance one PE asks of the others.
+struct RemoteRequest {
+    enum class Kind : u8 { tlbi, invalidate_code_page, invalidate_all_code };
+
+    Kind kind = Kind::tlbi;
+    u8 tlbi_op = 0;   // arch::TlbiOp, for Kind::tlbi
+    u16 asid = 0;
+    u64 address = 0;  // VA for tlbi, guest-physical page for code
+};
+
+/// Connects all PEs of a machine. Built before any vCPU thread starts, immutable afterwards.
+///
+/// A request is queued at each target and its run loop kicked; targets serve their queue at the next block boundary. A
+/// DSB waits until every target that is executing guest code has served what was queued before. A parked or stopped
+/// target counts as done: it serves its queue before it executes again (Vcpu::serve_requests).
+class Interconnect {
+  public:
+    void attach(Vcpu* vcpu) { vcpus_.push_back(vcpu); }
+    const std::vector<Vcpu*>& vcpus() const { return vcpus_; }
+
+    /// Queues `request` at every PE but `from`.
+    void broadcast(Vcpu& from, const RemoteRequest& request);
+
+    /// DSB: waits as described above, serving `from`'s own queue meanwhile so that two waiters cannot deadlock.
+    void wait_for_completion(Vcpu& from);
+
+  private:
+    std::vector<Vcpu*> vcpus_;
+};
+
+/// The queue of one PE.
+class RequestQueue {
+  public:
+    /// Any thread. Returns the sequence number of the request.
+    u64 post(const RemoteRequest& request) {
+        const std::lock_guard lock(mutex_);
+        pending_.push_back(request);
+        return posted_.fetch_add(1, std::memory_order_seq_cst) + 1;
+    }
+
+    /// Owner thread: takes all pending requests; call served() when they have been carried out.
+    std::vector<RemoteRequest> take(u64& sequence) {
+        const std::lock_guard lock(mutex_);
+        sequence = posted_.load(std::memory_order_relaxed);
+        return std::exchange(pending_, {});
+    }
+    void set_served(u64 sequence) { served_.store(sequence, std::memory_order_seq_cst); }
+
+    u64 posted() const { return posted_.load(std::memory_order_seq_cst); }
+    u64 served() const { return served_.load(std::memory_order_seq_cst); }
+    bool empty() const { return served() == posted(); }
+
+  private:
+    std::mutex mutex_;
+    std::vector<RemoteRequest> pending_;
+    std::atomic<u64> posted_{0};
+    std::atomic<u64> served_{0};
+};
+
+}  // namespace vmm::arch

@@ -1,0 +1,67 @@
+// The EL1&0 translation regime of one PE: second-level TLB, refill, maintenance. The walk itself is mm/walker.h.
+#pragma once
+
+#include <functional>
+#include <memory>
+
+#include "arch/tlb.h"
+#include "arch/vcpu.h"
+
+namespace vmm::arch {
+
+/// Outcome of one translation (Arm ARM D8).
+struct Translation {
+    bool ok = false;
+    u8 fsc = 0;             // fault status code when !ok (0b000100 | level for translation faults, ...)
+    u64 pa = 0;
+    u64 page_size = kPageSize;  // bytes mapped by the descriptor used (for TLB maintenance and pinning)
+    u8 attr = 0;            // MAIR byte of the memory type
+    bool device = false;    // Device memory
+    bool walked = false;    // a table walk was made
+};
+
+/// TLB maintenance operations, as one PE applies them.
+enum class TlbiOp : u8 {
+    all,        // VMALLE1, ALLE1
+    va,         // VAE1: address and ASID, globals included
+    va_all_asids,  // VAAE1
+    asid,       // ASIDE1
+};
+
+class Mmu {
+  public:
+    explicit Mmu(Vcpu& vcpu);
+    ~Mmu();
+
+    /// Translates without taking a fault. `privileged`: as from EL1 (else EL0). `ignore_pan`: PSTATE.PAN does not apply
+    /// (SPE buffer writes). Uses and fills the second-level TLB.
+    Translation translate(u64 va, AccessType type, bool privileged, bool ignore_pan = false);
+
+    /// As translate() for a privileged write that ignores PAN, always walking; calls `on_table(pa)` with the
+    /// guest-physical address of every translation-table granule the walk reads. For pinning.
+    Translation walk_for_pin(u64 va, const std::function<void(u64 table_pa)>& on_table);
+
+    /// Bytes of one translation-table page of the regime covering `va` (4, 16 or 64 KiB).
+    u64 granule_bytes(u64 va) const;
+
+    /// Applies maintenance to this PE. `va` is a byte address.
+    void tlbi(TlbiOp op, u64 va, u16 asid);
+
+    /// Counts every TLBI (own or remote) and every change of translation registers: whoever caches a translation
+    /// compares it.
+    u64 generation() const;
+
+    /// Recomputes what depends on SCTLR/TCR/TTBR/MAIR and the current EL/PAN (called by Vcpu::context_changed).
+    void update_context();
+
+    /// A number that identifies the current instruction-side context: equal numbers mean that equal virtual addresses
+    /// fetch the same code with the same permissions. Below 2^12. Recycling of numbers bumps generation().
+    u16 fetch_context() const;
+
+    struct Impl;
+
+  private:
+    std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace vmm::arch
