@@ -10,7 +10,8 @@ namespace {
 
 std::vector<const DecodeRow*> concatenate_sections() {
     std::vector<const DecodeRow*> rows;
-    for (const auto section : {dp_imm_rows(), branch_system_rows(), dp_reg_rows(), ldst_rows(), ldst_simd_rows(),
+    for (const auto section : {dp_imm_rows(), branch_system_rows(), dp_reg_rows(), ldst_rows(),
+                               ldst_exclusive_rows(), ldst_atomics_rows(), ldst_simd_rows(),
                                fp_rows(), simd_rows(), simd_fp_rows(), crypto_rows()}) {
         for (const DecodeRow& row : section) {
             rows.push_back(&row);

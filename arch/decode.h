@@ -30,6 +30,8 @@ std::span<const DecodeRow> dp_imm_rows();
 std::span<const DecodeRow> branch_system_rows();
 std::span<const DecodeRow> dp_reg_rows();
 std::span<const DecodeRow> ldst_rows();
+std::span<const DecodeRow> ldst_exclusive_rows();
+std::span<const DecodeRow> ldst_atomics_rows();
 std::span<const DecodeRow> ldst_simd_rows();
 std::span<const DecodeRow> fp_rows();
 std::span<const DecodeRow> simd_rows();

@@ -1,0 +1,66 @@
+// Memory access shapes shared by the load/store handlers: pairs, host pointers for atomic and ordered
+// accesses. Written for speed: each helper probes the first-level TLB inline and leaves everything else to
+// Vcpu's checked accesses.
+#pragma once
+
+#include "arch/vcpu.h"
+
+namespace vmm::arch {
+
+/// Host address of [va, va + size) if one first-level TLB entry allows the access now, else nullptr (not a
+/// fault: take the checked path). Does not look at alignment.
+[[gnu::always_inline]] inline u8* cached_host(Vcpu& v, u64 va, u64 size, AccessType type) {
+    const TlbEntry& entry = v.tlb_.entry(va);
+    const u64 probe = ((va + size - 1) & kPageMask) | v.ctx_;
+    const u64 tag = type == AccessType::write ? entry.write_tag : entry.read_tag;
+    return probe == tag ? reinterpret_cast<u8*>(va + entry.addend) : nullptr;
+}
+
+/// Host address for an access that must be naturally aligned (exclusives, LSE); nullptr after having taken
+/// the exception. `size` is a power of two, 1..16.
+[[gnu::always_inline]] inline u8* atomic_host(Vcpu& v, u64 va, unsigned size, AccessType type,
+                                              AccessKind kind) {
+    if (is_aligned(va, size)) [[likely]] {
+        if (u8* host = cached_host(v, va, size, type); host != nullptr) [[likely]] {
+            return host;
+        }
+    }
+    return v.host_for_atomic(va, size, type, kind);
+}
+
+/// Two consecutive values of T (u32 or u64), each single-copy atomic where aligned. False after having taken
+/// the exception.
+template <class T>
+[[nodiscard]] [[gnu::always_inline]] inline bool read_two(Vcpu& v, u64 va, T& first, T& second) {
+    if (const u8* host = cached_host(v, va, 2 * sizeof(T), AccessType::read); host != nullptr) [[likely]] {
+        first = mm::load_relaxed<T>(host);
+        second = mm::load_relaxed<T>(host + sizeof(T));
+        return true;
+    }
+    if constexpr (sizeof(T) == 8) {
+        return v.read_pair(va, first, second);
+    } else {
+        return v.read(va, first) && v.read(va + sizeof(T), second);
+    }
+}
+
+/// As read_two, storing. Nothing is stored where the second value cannot be.
+template <class T>
+[[nodiscard]] [[gnu::always_inline]] inline bool write_two(Vcpu& v, u64 va, T first, T second) {
+    if (u8* host = cached_host(v, va, 2 * sizeof(T), AccessType::write); host != nullptr) [[likely]] {
+        mm::store_relaxed<T>(host, first);
+        mm::store_relaxed<T>(host + sizeof(T), second);
+        return true;
+    }
+    if constexpr (sizeof(T) == 8) {
+        return v.write_pair(va, first, second);
+    } else {
+        const bool crosses_page = ((va ^ (va + 2 * sizeof(T) - 1)) & kPageMask) != 0;
+        if (crosses_page && !v.probe_access(va, 2 * sizeof(T), AccessType::write)) {
+            return false;
+        }
+        return v.write(va, first) && v.write(va + sizeof(T), second);
+    }
+}
+
+}  // namespace vmm::arch
