@@ -1,0 +1,296 @@
+#include "tests/oracle/rules.h"
+
+#include <cstring>
+
+#include "arch/insn_pattern.h"
+#include "vmm/base/bits.h"
+
+namespace vmm::oracle {
+
+namespace {
+
+struct ExcludedRow {
+    const char* name;  // glob
+    const char* reason;
+};
+
+constexpr ExcludedRow kExcludedRows[] = {
+    {"SVC", "a system call of the runner"},
+    {"HLT*", "HLT #0xF000 is semihosting in qemu-user"},
+};
+
+struct ExcludedWord {
+    arch::Pattern pattern;
+    const char* reason;
+};
+
+constexpr ExcludedWord kExcludedWords[] = {
+    {arch::parse_pattern("1101 0101 00 l:1 1 op0:1 op1:3 crn:4 crm:4 op2:3 rt:5"),
+     "MRS/MSR: EL0 views depend on the model and the kernel (shape_case() picks the ones that can be compared)"},
+    {arch::parse_pattern("1101 0101 00 l:1 01 op1:3 crn:4 crm:4 op2:3 rt:5"), "SYS/SYSL: as MRS/MSR"},
+    {arch::parse_pattern("1101 0100 010 imm16:16 000 00"), "HLT: semihosting in qemu-user"},
+};
+
+u32 field(u32 insn, unsigned hi, unsigned lo) {
+    return static_cast<u32>(bits(insn, hi, lo));
+}
+
+/// Keys of MSR/MRS that mean the same on both sides at EL0, bits [20:5].
+constexpr u32 kComparableSysregs[] = {0xDA10 /* NZCV */, 0xDA20 /* FPCR */, 0xDA21 /* FPSR */};
+
+struct Bits {
+    u32 mask;
+    u32 value;
+    constexpr bool match(u32 insn) const { return (insn & mask) == value; }
+};
+
+// Encoding groups of chapter C4 that shaping tells apart.
+constexpr Bits kLoadsStores{0x0A000000, 0x08000000};
+constexpr Bits kOrdered{0x3F000000, 0x08000000};  // exclusives, ordered, CAS, CASP
+constexpr Bits kLiteral{0x3B000000, 0x18000000};
+constexpr Bits kPair{0x3A000000, 0x28000000};
+constexpr Bits kRegister{0x3A000000, 0x38000000};
+constexpr Bits kMsrMrs{0xFFD00000, 0xD5100000};
+constexpr Bits kBranchImmediate{0x7C000000, 0x14000000};
+constexpr Bits kCompareBranch{0x7E000000, 0x34000000};
+constexpr Bits kTestBranch{0x7E000000, 0x36000000};
+constexpr Bits kConditionalBranch{0xFF000010, 0x54000000};
+constexpr Bits kBranchRegister{0xFE000000, 0xD6000000};
+
+bool is_atomic_group(u32 insn) {
+    return kRegister.match(insn) && field(insn, 24, 24) == 0 && field(insn, 21, 21) == 1 && field(insn, 11, 10) == 0;
+}
+
+bool is_vector(u32 insn) {
+    return bit(insn, 26);
+}
+
+/// CONSTRAINED UNPREDICTABLE register combinations; what each side chooses is its own business.
+bool is_unpredictable(u32 insn) {
+    const u32 rt = field(insn, 4, 0);
+    const u32 rn = field(insn, 9, 5);
+    const u32 rt2 = field(insn, 14, 10);
+    const u32 rs = field(insn, 20, 16);
+    if (kPair.match(insn)) {
+        const bool load = bit(insn, 22);
+        const u32 mode = field(insn, 24, 23);
+        const bool writeback = mode == 1 || mode == 3;
+        return (load && rt == rt2) || (writeback && !is_vector(insn) && rn != 31 && (rn == rt || rn == rt2));
+    }
+    if (kRegister.match(insn) && field(insn, 24, 24) == 0 && field(insn, 21, 21) == 0) {
+        return bit(insn, 10) && !is_vector(insn) && rn != 31 && rn == rt;
+    }
+    if (kOrdered.match(insn) && !bit(insn, 23)) {
+        const bool pair = bit(insn, 21);
+        const bool load = bit(insn, 22);
+        if (!bit(insn, 31) && pair) {
+            return false;  // CASP
+        }
+        if (load) {
+            return pair && rt == rt2;
+        }
+        return rs == rt || (pair && rs == rt2) || (rs == rn && rn != 31);
+    }
+    return false;
+}
+
+/// Bytes one element of the access has, where shaping needs it.
+unsigned access_scale(u32 insn) {
+    return is_vector(insn) && bit(insn, 23) ? 4 : field(insn, 31, 30);
+}
+
+void set_base(OracleCase& c, u32 rn, u64 address) {
+    (rn == 31 ? c.input.sp : c.input.x[rn]) = address;
+}
+
+/// The register offset of a load/store, as the extend option will see it: a few bytes either way.
+void set_offset(OracleCase& c, u32 insn, Rng& rng) {
+    const u32 rm = field(insn, 20, 16);
+    if (rm == 31) {
+        return;
+    }
+    const s64 small = static_cast<s64>(rng.below(17)) - 8;
+    switch (field(insn, 15, 13)) {
+        case 0b010: c.input.x[rm] = rng.next() << 32 | static_cast<u64>(small & 15); break;
+        case 0b110: c.input.x[rm] = rng.next() << 32 | static_cast<u32>(small); break;
+        default: c.input.x[rm] = static_cast<u64>(small); break;
+    }
+}
+
+/// CAS and its kin: let the comparison succeed in about half of the cases.
+void plant_expected_value(OracleCase& c, u32 insn, u64 base, CaseGenerator& generator) {
+    const u64 offset = base - (ORACLE_WINDOW_BASE + ORACLE_IMAGE_OFFSET);
+    const u32 rs = field(insn, 20, 16);
+    if (generator.one_in(2) || rs == 31 || offset > ORACLE_IMAGE_SIZE - 16) {
+        return;
+    }
+    const unsigned size = 1u << field(insn, 31, 30);
+    const bool pair = kOrdered.match(insn) && !bit(insn, 23);
+    if (!pair) {
+        std::memcpy(c.input.image + offset, &c.input.x[rs], size);
+    } else if (rs < 30) {
+        const unsigned each = bit(insn, 30) ? 8 : 4;
+        std::memcpy(c.input.image + offset, &c.input.x[rs], each);
+        std::memcpy(c.input.image + offset + each, &c.input.x[rs + 1], each);
+    }
+}
+
+/// A store-exclusive follows a load-exclusive of the same address and size (in most cases), and sometimes a CLREX.
+void complete_exclusive(OracleCase& c, u32 insn, CaseGenerator& generator) {
+    if (bit(insn, 23) || bit(insn, 22) || (bit(insn, 21) && !bit(insn, 31)) || generator.one_in(8)) {
+        return;  // ordered, load, CASP; or no load-exclusive at all: the store must fail
+    }
+    // Destinations of the load that the store does not use.
+    u32 free[2] = {};
+    unsigned found = 0;
+    for (u32 n = 0; n < 31 && found < 2; ++n) {
+        if (n != field(insn, 4, 0) && n != field(insn, 9, 5) && n != field(insn, 14, 10) && n != field(insn, 20, 16)) {
+            free[found++] = n;
+        }
+    }
+    u32 load = insn | u32{1} << 22 | u32{31} << 16;
+    load = static_cast<u32>(deposit(load, 4, 0, free[0]));
+    load = static_cast<u32>(deposit(load, 14, 10, bit(insn, 21) ? free[1] : 31));
+    unsigned n = 0;
+    c.insns[n++] = load;
+    if (generator.one_in(8)) {
+        c.insns[n++] = 0xD5033F5F;  // CLREX
+    }
+    c.insns[n++] = insn;
+    c.insn_count = n;
+}
+
+bool shape_load_store(OracleCase& c, u64 code_address, CaseGenerator& generator) {
+    u32& insn = c.insns[0];
+    Rng& rng = generator.rng();
+    constexpr u64 kCentre = ORACLE_WINDOW_BASE + ORACLE_WINDOW_SIZE / 2;
+    if (kLiteral.match(insn)) {
+        const u64 target = kCentre - 256 + 4 * rng.below(128);
+        insn = static_cast<u32>(deposit(insn, 23, 5, (target - code_address) >> 2));
+        return true;
+    }
+    const u32 rn = field(insn, 9, 5);
+    if (generator.one_in(50)) {
+        return rn != 31 || c.input.sp % 16 == 0;  // wherever the random value points: mostly a fault
+    }
+    u64 base = kCentre - 192 + rng.below(385);
+    const bool atomic = is_atomic_group(insn);
+    if (rn == 31 || kOrdered.match(insn) || atomic) {
+        base = align_down(base, 16);
+    }
+    const u64 data = base;
+    if (kRegister.match(insn) && bit(insn, 24)) {
+        base -= u64{field(insn, 21, 10)} << access_scale(insn);
+        if (rn == 31 && base % 16 != 0) {
+            base = align_down(base, 16);
+        }
+    } else if (kRegister.match(insn) && bit(insn, 21) && field(insn, 11, 10) == 0b10) {
+        set_offset(c, insn, rng);
+    }
+    if (rn != 31 && generator.one_in(16)) {
+        base |= rng.below(256) << 56;  // a tagged address
+    }
+    set_base(c, rn, base);
+    if (atomic || kOrdered.match(insn)) {
+        plant_expected_value(c, insn, data, generator);
+    }
+    if (kOrdered.match(insn)) {
+        complete_exclusive(c, insn, generator);
+    }
+    return true;
+}
+
+/// A branch must land on a BRK or outside the code region: not on the first word of any slot.
+bool lands_safely(u64 target) {
+    const bool inside = target - ORACLE_CODE_BASE < ORACLE_CODE_SIZE;
+    return inside ? (target % ORACLE_SLOT_SIZE) >= 4 : target - ORACLE_CODE_BASE < (u64{1} << 28) || target > ~u64{0} - 16;
+}
+
+bool shape_branch(OracleCase& c, u64 code_address, CaseGenerator& generator) {
+    u32& insn = c.insns[0];
+    Rng& rng = generator.rng();
+    const u64 near = static_cast<u64>(static_cast<s64>(rng.below(31)) - 15) * 4;
+    if (kBranchImmediate.match(insn)) {
+        if (generator.one_in(2)) {
+            insn = static_cast<u32>(deposit(insn, 25, 0, near >> 2));
+        } else {
+            insn &= ~(u32{1} << 25);  // forwards: backwards lies the runner
+        }
+        return lands_safely(code_address + static_cast<u64>(sign_extend(insn, 26) * 4));
+    }
+    if (kCompareBranch.match(insn) || kConditionalBranch.match(insn)) {
+        insn = static_cast<u32>(generator.one_in(2) ? deposit(insn, 23, 5, near >> 2) : insn & ~(u32{1} << 23));
+        return lands_safely(code_address + static_cast<u64>(sign_extend(field(insn, 23, 5), 19) * 4));
+    }
+    if (kTestBranch.match(insn)) {
+        insn = static_cast<u32>(generator.one_in(2) ? deposit(insn, 18, 5, near >> 2) : insn & ~(u32{1} << 18));
+        return lands_safely(code_address + static_cast<u64>(sign_extend(field(insn, 18, 5), 14) * 4));
+    }
+    const u32 rn = field(insn, 9, 5);
+    if (rn == 31) {
+        return true;  // to address 0, which is not mapped
+    }
+    const u64 target = code_address + (generator.one_in(4) ? rng.below(1 << 20) : 4 + 4 * rng.below(15));
+    c.input.x[rn] = target;
+    return lands_safely(target);
+}
+
+}  // namespace
+
+bool glob_matches(std::string_view pattern, std::string_view text) {
+    if (pattern.empty()) {
+        return text.empty();
+    }
+    if (pattern[0] == '*') {
+        return glob_matches(pattern.substr(1), text) || (!text.empty() && glob_matches(pattern, text.substr(1)));
+    }
+    return !text.empty() && (pattern[0] == '?' || pattern[0] == text[0]) &&
+           glob_matches(pattern.substr(1), text.substr(1));
+}
+
+const char* exclusion_reason(const arch::DecodeRow& row) {
+    for (const ExcludedRow& excluded : kExcludedRows) {
+        if (glob_matches(excluded.name, row.name)) {
+            return excluded.reason;
+        }
+    }
+    return nullptr;
+}
+
+const char* exclusion_reason(u32 insn) {
+    if (kMsrMrs.match(insn)) {
+        for (const u32 key : kComparableSysregs) {
+            if (field(insn, 20, 5) == key) {
+                return nullptr;
+            }
+        }
+    }
+    for (const ExcludedWord& excluded : kExcludedWords) {
+        if (excluded.pattern.matches(insn)) {
+            return excluded.reason;
+        }
+    }
+    return is_unpredictable(insn) ? "CONSTRAINED UNPREDICTABLE operands" : nullptr;
+}
+
+bool shape_case(OracleCase& c, u64 code_address, CaseGenerator& generator) {
+    u32& insn = c.insns[0];
+    if (kMsrMrs.match(insn)) {
+        insn = static_cast<u32>(
+            deposit(insn, 20, 5, kComparableSysregs[generator.rng().below(std::size(kComparableSysregs))]));
+        return true;
+    }
+    if (exclusion_reason(insn) != nullptr) {
+        return false;
+    }
+    if (kLoadsStores.match(insn)) {
+        return shape_load_store(c, code_address, generator);
+    }
+    if (kBranchImmediate.match(insn) || kCompareBranch.match(insn) || kTestBranch.match(insn) ||
+        kConditionalBranch.match(insn) || kBranchRegister.match(insn)) {
+        return shape_branch(c, code_address, generator);
+    }
+    return true;
+}
+
+}  // namespace vmm::oracle

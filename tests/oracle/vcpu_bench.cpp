@@ -1,0 +1,159 @@
+#include "tests/oracle/vcpu_bench.h"
+
+#include <csignal>
+#include <cstring>
+
+#include "arch/decode.h"
+#include "vmm/base/check.h"
+
+namespace vmm::oracle {
+
+namespace {
+
+constexpr u64 kRamSize = 0x100000;
+constexpr u64 kTables = ORACLE_WINDOW_BASE + 0x80000;  // levels 1, 2, 3; not mapped themselves
+
+/// The signal a Linux process gets for the exception of this syndrome.
+u32 signal_of(u64 esr) {
+    switch (bits(esr, 31, 26)) {
+        case 0x20:
+        case 0x21:
+        case 0x24:
+        case 0x25: return bits(esr, 5, 0) == 0x21 ? SIGBUS : SIGSEGV;
+        case 0x22:
+        case 0x26: return SIGBUS;
+        case 0x3C: return SIGTRAP;
+        default: return SIGILL;
+    }
+}
+
+}  // namespace
+
+struct VcpuBench::Ports final : arch::MmioPort, arch::FirmwarePort, arch::CounterPort {
+    bool read(u64, unsigned, u64&, unsigned) override { return false; }
+    bool write(u64, unsigned, u64, unsigned) override { return false; }
+    arch::Exec call(arch::Vcpu&) override { return arch::Exec::next; }
+    u64 count() const override { return 0; }
+    u64 frequency() const override { return 1'000'000; }
+
+    arch::Interconnect interconnect;
+};
+
+VcpuBench::VcpuBench() : memory_(kRamSize + 4096), ports_(std::make_unique<Ports>()), clean_window_(ORACLE_WINDOW_SIZE) {
+    u8* aligned = memory_.data() + (-reinterpret_cast<std::uintptr_t>(memory_.data()) & 4095);
+    ram_ = mm::GuestRam(aligned, ORACLE_WINDOW_BASE, kRamSize);
+    build_tables();
+    for (u32 i = 0; i < ORACLE_WINDOW_SIZE; ++i) {
+        clean_window_[i] = window_fill(i);
+    }
+    std::memcpy(aligned, clean_window_.data(), ORACLE_WINDOW_SIZE);
+
+    arch::VcpuConfig config;
+    config.ram = ram_;
+    config.mmio = ports_.get();
+    config.firmware = ports_.get();
+    config.counter = ports_.get();
+    config.interconnect = &ports_->interconnect;
+    vcpu_ = std::make_unique<arch::Vcpu>(config);
+    ports_->interconnect.attach(vcpu_.get());
+    vcpu_->reset(0, 0);
+
+    arch::CpuState& s = vcpu_->s;
+    s.cpacr_el1 = u64{3} << 20;  // FPEN
+    s.mair_el1 = 0xFF;           // attribute 0: Normal, write-back
+    // TBI0; 40-bit PA; no TTBR1 walks; inner shareable write-back tables; 4 KiB granule, 39-bit VA.
+    s.tcr_el1 = u64{1} << 37 | u64{2} << 32 | u64{1} << 23 | u64{25} << 16 | 3 << 12 | 1 << 10 | 1 << 8 | 25;
+    s.ttbr0_el1 = kTables;
+    // As Linux sets it: UCI, nTWE, nTWI, UCT, DZE, I, SA0, SA, C, M and the RES1 bits.
+    s.sctlr_el1 = 0x30D00800 | u64{1} << 26 | u64{1} << 18 | u64{1} << 16 | u64{1} << 15 | u64{1} << 14 | u64{1} << 12 |
+                  u64{1} << 4 | u64{1} << 3 | u64{1} << 2 | 1;
+}
+
+VcpuBench::~VcpuBench() = default;
+
+void VcpuBench::build_tables() {
+    const auto put = [this](u64 table, u64 index, u64 value) {
+        std::memcpy(ram_.host(kTables + table * 0x1000 + index * 8, 8), &value, 8);
+    };
+    constexpr u64 kTable = 3;
+    constexpr u64 kPage = u64{3} << 53 /* XN */ | u64{1} << 10 /* AF */ | u64{3} << 8 /* SH */ | u64{1} << 6 /* EL0 */ | 3;
+    put(0, ORACLE_WINDOW_BASE >> 30, (kTables + 0x1000) | kTable);
+    put(1, (ORACLE_WINDOW_BASE >> 21) & 511, (kTables + 0x2000) | kTable);
+    for (u64 page = 0; page < ORACLE_WINDOW_SIZE / 0x1000; ++page) {
+        put(2, page, (ORACLE_WINDOW_BASE + page * 0x1000) | kPage);
+    }
+}
+
+void VcpuBench::enter(const OracleState& input, u64 pc) {
+    arch::CpuState& s = vcpu_->s;
+    std::memcpy(s.x.data(), input.x, sizeof input.x);
+    s.x[arch::kZr] = 0;
+    s.x[arch::kSp] = input.sp;
+    s.pc = pc;
+    s.nzcv.unpack(input.nzcv);
+    s.el = 0;
+    s.sp_sel = 0;
+    s.daif = 0;
+    s.pan = s.uao = s.ss = s.il = 0;
+    std::memcpy(s.v.data(), input.v, sizeof input.v);
+    s.fpcr = input.fpcr;
+    s.fpsr = input.fpsr;
+    vcpu_->monitor = {};
+    vcpu_->context_changed();
+    std::memcpy(ram_.host_base() + ORACLE_IMAGE_OFFSET, input.image, ORACLE_IMAGE_SIZE);
+}
+
+u32 VcpuBench::execute(const OracleCase& c, u64 code_address) {
+    arch::Vcpu& v = *vcpu_;
+    for (;;) {
+        const u64 index = (v.s.pc - code_address) / 4;
+        if (v.s.pc < code_address || index >= c.insn_count || v.s.pc % 4 != 0) {
+            return 0;
+        }
+        const u32 insn = c.insns[index];
+        const arch::DecodeRow* row = arch::decode(insn);
+        switch (row == nullptr ? v.undefined() : row->handler(v, insn)) {
+            case arch::Exec::next:
+            case arch::Exec::end_block:
+            case arch::Exec::wait:
+            case arch::Exec::stop: v.s.pc += 4; break;
+            case arch::Exec::branch: break;
+            case arch::Exec::exception:
+                v.s.pc = v.s.elr_el1;
+                return signal_of(v.s.esr_el1);
+        }
+        if (v.s.x[arch::kZr] != 0) {
+            return ~u32{0};  // XZR was written: matches no signal
+        }
+    }
+}
+
+void VcpuBench::collect(const OracleCase& c, OracleOutcome& outcome, u32 signal) {
+    const arch::CpuState& s = vcpu_->s;
+    OracleState& out = outcome.state;
+    std::memcpy(out.x, s.x.data(), sizeof out.x);
+    out.sp = signal == 0 ? s.x[arch::kSp] : s.sp_el0;
+    std::memcpy(out.v, s.v.data(), sizeof out.v);
+    out.nzcv = signal == 0 ? s.nzcv.pack() : static_cast<u32>(s.spsr_el1 & 0xF0000000);
+    out.fpcr = s.fpcr;
+    out.fpsr = s.fpsr;
+    out.reserved = c.input.reserved;
+    u8* window = ram_.host_base();
+    std::memcpy(out.image, window + ORACLE_IMAGE_OFFSET, ORACLE_IMAGE_SIZE);
+    std::memcpy(window + ORACLE_IMAGE_OFFSET, clean_window_.data() + ORACLE_IMAGE_OFFSET, ORACLE_IMAGE_SIZE);
+    outcome.outside_hash = 0;
+    if (std::memcmp(window, clean_window_.data(), ORACLE_WINDOW_SIZE) != 0) {
+        outcome.outside_hash = window_hash(window);
+        std::memcpy(window, clean_window_.data(), ORACLE_WINDOW_SIZE);
+    }
+    outcome.pc = s.pc;
+    outcome.signal = signal;
+}
+
+void VcpuBench::run(const OracleCase& c, u64 code_address, OracleOutcome& outcome) {
+    enter(c.input, code_address);
+    const u32 signal = execute(c, code_address);
+    collect(c, outcome, signal);
+}
+
+}  // namespace vmm::oracle
