@@ -35,6 +35,10 @@ std::span<const DecodeRow> ldst_atomics_rows();
 std::span<const DecodeRow> ldst_simd_rows();
 std::span<const DecodeRow> fp_rows();
 std::span<const DecodeRow> simd_rows();
+std::span<const DecodeRow> simd_three_same_rows();
+std::span<const DecodeRow> simd_three_different_rows();
+std::span<const DecodeRow> simd_two_reg_rows();
+std::span<const DecodeRow> simd_shift_imm_rows();
 std::span<const DecodeRow> simd_fp_rows();
 std::span<const DecodeRow> crypto_rows();
 
