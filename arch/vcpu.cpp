@@ -1,0 +1,49 @@
+#include "arch/vcpu.h"
+
+#include "arch/cpu_model.h"
+#include "arch/engine.h"
+#include "arch/mmu.h"
+#include "arch/pmu.h"
+#include "arch/sysregs.h"
+
+namespace vmm::arch {
+
+namespace {
+
+VcpuConfig with_defaults(VcpuConfig config) {
+    if (config.model == nullptr) {
+        config.model = &cpu_models().front();
+    }
+    return config;
+}
+
+}  // namespace
+
+Vcpu::Vcpu(const VcpuConfig& given)
+    : config(with_defaults(given)),
+      mmu_(std::make_unique<Mmu>(*this)),
+      pmu_(std::make_unique<Pmu>(*this)),
+      engine_(std::make_unique<Engine>(*this)) {
+    add_pe_sysregs(*this);
+    if (config.interconnect != nullptr) {
+        config.interconnect->attach(this);
+    }
+    reset(0, 0);
+}
+
+Vcpu::~Vcpu() = default;
+
+void Vcpu::reset(u64 entry, u64 x0) {
+    s = CpuState{};
+    sysregs.reset();
+    s.pc = entry;
+    s.x[0] = x0;
+    monitor = {};
+    event_register = false;
+    pmu_->reset();
+    mmu_->tlbi(TlbiOp::all, 0, 0);
+    engine_->invalidate_links();
+    context_changed();
+}
+
+}  // namespace vmm::arch
