@@ -37,7 +37,8 @@ enum class SysregTrap : u8 {
 ///
 /// An access runs these steps: the row exists, else UNDEFINED; `access` allows it, else UNDEFINED; `check`, if any, may
 /// still trap it; then read: `read` or the stored value; write: `write` with the value as given by the guest, or the
-/// stored value becomes (value & writable) | fixed.
+/// stored value becomes (value & writable) | fixed. A `write` hook of a system instruction may take an exception
+/// (data_abort of DC, IC): the access then ends with it (system_access.cpp).
 struct SysregRow {
     const char* name = "";
     SysregKey key = 0;

@@ -220,6 +220,9 @@ class Vcpu {
     Exec irq();                           // vector offset 0x80 group
     Exec exception_return();              // ERET
 
+    /// Exceptions taken so far: tells the caller of a system-register hook that the hook took one (DC, IC, AT).
+    u64 exceptions_taken = 0;
+
     bool irq_deliverable() const { return (s.daif & kDaifI) == 0 && pins.irq(); }
 
     // ── State that other parts derive from registers ─────────────────────────────────────────────────────────────
@@ -248,6 +251,11 @@ class Vcpu {
     Engine& engine() { return *engine_; }
     const mm::GuestRam& ram() const { return config.ram; }
     OpTrace* trace() { return trace_; }
+
+    /// From here to end_trace(), branches and memory accesses are recorded in `trace`; accesses take the slow paths.
+    /// (mmu.cpp)
+    void begin_trace(OpTrace* trace);
+    void end_trace();
 
     // ── Fast-path state, public for the engine's hot loop ────────────────────────────────────────────────────────
     Tlb tlb_;
