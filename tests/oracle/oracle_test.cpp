@@ -33,6 +33,11 @@ constexpr Section kSections[] = {
     {"ldst_atomics", "(unallocated, ldst_atomics)", &arch::ldst_atomics_rows, 0x3B200C00, 0x38200000},
     {"fp", "(unallocated, fp)", &arch::fp_rows, 0x5E000000, 0x1E000000},
     {"simd", "(unallocated, simd)", &arch::simd_rows, 0x9E000000, 0x0E000000},
+    {"simd_three_same", "(unallocated, simd_three_same)", &arch::simd_three_same_rows, 0x9E000000, 0x0E000000},
+    {"simd_three_different", "(unallocated, simd_three_different)", &arch::simd_three_different_rows, 0x9E000000,
+     0x0E000000},
+    {"simd_two_reg", "(unallocated, simd_two_reg)", &arch::simd_two_reg_rows, 0x9E000000, 0x0E000000},
+    {"simd_shift_imm", "(unallocated, simd_shift_imm)", &arch::simd_shift_imm_rows, 0x9E000000, 0x0E000000},
     {"simd_fp", "(unallocated, simd_fp)", &arch::simd_fp_rows, 0x9E000000, 0x0E000000},
     {"crypto", "(unallocated, crypto)", &arch::crypto_rows, 0xDE000000, 0xCE000000},
 };
