@@ -1,66 +1,398 @@
+// The engine around the loop: looking up code, budgets, the sampled operation, interrupts.
+
 #include "arch/engine.h"
 
-#include "arch/decode.h"
-#include "arch/mmu.h"
+#include <algorithm>
+#include <utility>
+
+#include "arch/engine_impl.h"
 
 namespace vmm::arch {
 
-struct Engine::Impl {
-    explicit Impl(Vcpu& vcpu) : v(vcpu) {}
+namespace {
 
-    RunResult run(u64 budget) {
-        for (u64 i = 0; i < budget; ++i) {
-            const Translation t = v.mmu().translate(v.s.pc, AccessType::fetch, v.s.el == 1);
-            const u8* host = t.ok ? v.ram().host(t.pa, 4) : nullptr;
-            ++executed;
-            if (host == nullptr) {
-                v.instruction_abort(v.s.pc, t.ok ? 0x10 : t.fsc);
-                continue;
-            }
-            const u32 insn = mm::load_relaxed<u32>(host);
-            const DecodeRow* row = decode(insn);
-            const Exec result = row == nullptr ? v.undefined() : row->handler(v, insn);
-            switch (result) {
-                case Exec::next:
-                case Exec::end_block: v.s.pc += 4; break;
-                case Exec::wait: v.s.pc += 4; return RunResult::wait;
-                case Exec::stop: v.s.pc += 4; return RunResult::stop;
-                case Exec::branch:
-                case Exec::exception: break;
-            }
-            if (v.irq_deliverable()) {
-                v.irq();
-            }
-        }
-        return RunResult::budget;
+/// Fault status code of a synchronous external abort (nothing to fetch there).
+constexpr u8 kFscExternalAbort = 0x10;
+
+/// CPACR_EL1.FPEN traps SIMD&FP instructions at the current Exception level.
+bool fp_trapped(const CpuState& s) {
+    const u64 fpen = bits(s.cpacr_el1, 21, 20);
+    return fpen != 3 && !(fpen == 1 && s.el == 1);
+}
+
+}  // namespace
+
+Engine::Impl::Impl(Vcpu& vcpu) : v(vcpu), code(vcpu.ram()) {
+    if (!labels_published()) {
+        loop(Position{});
     }
+}
 
-    Vcpu& v;
-    u64 executed = 0;
+// ── Looking up code ──────────────────────────────────────────────────────────────────────────────────────────────
+
+Block* Engine::Impl::lookup() {
+    if (clear_code) {
+        clear_code = false;
+        code.clear();
+        ++generation;
+        jump_tag = generation << 16 | v.mmu().fetch_context();
+    }
+    const u64 pc = v.s.pc;
+    if ((pc & 3) != 0) {
+        v.pc_alignment_fault();
+        return nullptr;
+    }
+    const Translation t = v.mmu().translate(pc, AccessType::fetch, v.s.el == 1);
+    if (!t.ok || !v.ram().contains(t.pa, 4)) {
+        v.instruction_abort(pc, t.ok ? kFscExternalAbort : t.fsc);
+        return nullptr;
+    }
+    Block* block = block_at(t.pa);
+    if (block == nullptr) {
+        code.clear();
+        ++generation;
+        clear_code = false;
+        block = block_at(t.pa);
+    }
+    jump_tag = generation << 16 | v.mmu().fetch_context();
+    jump_cache[jump_index(pc)] = {pc, jump_tag, block};
+    return block;
+}
+
+Block* Engine::Impl::block_at(u64 pa) {
+    Block* block = code.find(pa);
+    return block != nullptr ? block : decode_block(pa);
+}
+
+Block* Engine::Impl::decode_block(u64 pa) {
+    Op ops[kMaxBlockLength + 1];
+    unsigned op_count = 0;
+    const unsigned start = static_cast<unsigned>((pa & ~kPageMask) >> 2);
+    const unsigned length = lower_block(v, v.ram().host(pa & kPageMask, kPageSize), start, ops, op_count);
+    Block* block = code.add(pa, op_count);
+    if (block == nullptr) {
+        clear_code = true;
+        return nullptr;
+    }
+    block->length = length;
+    std::copy_n(ops, op_count, block->ops());
+    return block;
+}
+
+// ── Segments: stretches of execution with one budget and one way of accounting ───────────────────────────────────
+
+void Engine::Impl::begin_segment(s64 operations) {
+    budget = operations;
+    segment_budget = operations;
+    segment_el = v.s.el;
+    break_segment = false;
+    break_on_el_change = v.observer() != nullptr && v.observer()->armed();
+}
+
+void Engine::Impl::account() {
+    total_before += executed_in_segment();
+    segment_budget = budget = 0;
+}
+
+bool Engine::Impl::must_step() const {
+    return fp_trapped(v.s) || v.s.il != 0 || v.s.ss != 0;
+}
+
+Exec Engine::Impl::step(OpTrace* trace) {
+    const u64 pc = v.s.pc;
+    if (trace != nullptr) {
+        trace->pc = pc;
+        trace->el = v.s.el;
+    }
+    --budget;
+    if (v.s.il != 0) {
+        return v.illegal_state();
+    }
+    if ((pc & 3) != 0) {
+        return v.pc_alignment_fault();
+    }
+    const Translation t = v.mmu().translate(pc, AccessType::fetch, v.s.el == 1);
+    const u8* host = t.ok ? v.ram().host(t.pa, 4) : nullptr;
+    if (host == nullptr) {
+        if (trace != nullptr) {
+            trace->exception = true;
+        }
+        return v.instruction_abort(pc, t.ok ? kFscExternalAbort : t.fsc);
+    }
+    const u32 insn = mm::load_relaxed<u32>(host);
+    const DecodeRow* row = decode(insn);
+    if (trace != nullptr) {
+        trace->insn = insn;
+        trace->op_class = row == nullptr ? OpClass::other : row->op_class;
+        v.begin_trace(trace);
+    }
+    Exec result = Exec::next;
+    if (row == nullptr) {
+        result = v.undefined();
+    } else if (row->needs == Needs::fp && fp_trapped(v.s)) {
+        result = v.trap_fp_access();
+    } else {
+        result = row->handler(v, insn);
+    }
+    if (trace != nullptr) {
+        v.end_trace();
+        // ERET reports Exec::exception as well, but completes normally.
+        trace->exception = result == Exec::exception && trace->op_class != OpClass::eret;
+        if (trace->op_class == OpClass::eret && result == Exec::exception) {
+            trace->taken = true;
+            trace->target = v.s.pc;
+            trace->target_el = v.s.el;
+        }
+    }
+    if (result != Exec::branch && result != Exec::exception) {
+        v.s.pc = pc + 4;
+    }
+    return result;
+}
+
+namespace {
+
+/// Marks an operation so that the loop stops there, for the time of one run.
+class StopMark {
+  public:
+    explicit StopMark(Op& op) : op_(op), code_(op.code) { op_.code = code_of(HotOp::stop_here); }
+    ~StopMark() { op_.code = code_; }
+    StopMark(const StopMark&) = delete;
+    StopMark& operator=(const StopMark&) = delete;
+
+  private:
+    Op& op_;
+    const void* code_;
 };
 
+LoopExit to_loop_exit(Exec result) {
+    switch (result) {
+        case Exec::wait: return LoopExit::wait;
+        case Exec::stop: return LoopExit::stop;
+        case Exec::next:
+        case Exec::branch: return LoopExit::budget;
+        case Exec::end_block:
+        case Exec::exception: return LoopExit::boundary;
+    }
+    return LoopExit::boundary;
+}
+
+}  // namespace
+
+/// Executes exactly `budget` operations unless something else ends the segment first. The end of the budget may lie inside
+/// a block, inside a fused operation or in a gap that NOPs left.
+LoopExit Engine::Impl::run_exactly() {
+    while (budget > 0) {
+        Position from = take_resume();
+        if (from.op == nullptr) {
+            const LoopExit exit = loop(Position{});
+            if (exit != LoopExit::budget || budget <= 0) {
+                return exit;
+            }
+            Block* block = lookup();  // the one that did not fit
+            if (block == nullptr) {
+                --budget;
+                return LoopExit::boundary;
+            }
+            from = {block, block->ops(), block->start};
+        }
+        const LoopExit exit = from.remaining() <= budget ? loop(from) : run_part(from);
+        if (exit != LoopExit::budget && exit != LoopExit::stop_here) {
+            return exit;
+        }
+    }
+    return LoopExit::budget;
+}
+
+/// Runs from `from` to the position `budget` operations further on, which lies within the block.
+LoopExit Engine::Impl::run_part(const Position& from) {
+    const unsigned stop_index = from.index + static_cast<unsigned>(budget);
+    Op* stop = from.op;
+    while (stop + 1 != from.block->end() && (stop + 1)->index <= stop_index) {
+        ++stop;
+    }
+    // `stop` is the last operation that starts at or before the position. When it starts before it, the position is in a
+    // gap of NOPs behind it, unless it stands for two instructions.
+    const bool fused = from.block->remaining_from(*stop) - stop->tail > 1;
+    if (stop->index < stop_index && !fused && stop + 1 != from.block->end()) {
+        ++stop;
+    }
+    const u64 page_va = v.s.pc & kPageMask;
+    LoopExit exit = LoopExit::stop_here;
+    {
+        const StopMark mark(*stop);
+        exit = loop(from);
+    }
+    if (exit != LoopExit::stop_here || (v.s.pc & kPageMask) != page_va) {
+        return exit;
+    }
+    const u64 stop_pc = page_va + (u64{stop_index} << 2);
+    if (stop->index > stop_index) {
+        budget += stop->index - stop_index;  // the NOPs between count as not executed yet
+        v.s.pc = stop_pc;
+    }
+    while (budget > 0 && v.s.pc < stop_pc) {
+        const Exec result = step(nullptr);
+        if (result != Exec::next) {
+            return to_loop_exit(result);
+        }
+    }
+    remember_resume(from.block);
+    return LoopExit::stop_here;
+}
+
+/// Once the operation at PC has been stepped, execution can go on inside `block`.
+void Engine::Impl::remember_resume(Block* block) {
+    const u64 next_pc = v.s.pc + 4;
+    const unsigned index = static_cast<unsigned>((next_pc & ~kPageMask) >> 2);
+    for (Op* op = block->ops(); op != block->end(); ++op) {
+        if (op->index == index && index > block->start && index < block->start + block->length) {
+            resume = {block, op, index};
+            resume_pc = next_pc;
+            resume_tag = jump_tag;
+            return;
+        }
+    }
+}
+
+Engine::Impl::Position Engine::Impl::take_resume() {
+    const Position from = std::exchange(resume, Position{});
+    return resume_pc == v.s.pc && resume_tag == jump_tag && !clear_code ? from : Position{};
+}
+
+/// One segment of at most `limit` operations.
+LoopExit Engine::Impl::run_segment(u64 limit) {
+    OpObserver* const observer = v.observer();
+    const u64 until_sample = observer != nullptr ? observer->ops_until_sample() : ~u64{0};
+    if (must_step() || until_sample == 1) {
+        begin_segment(1);
+        OpTrace trace;
+        const bool sampled = until_sample == 1;
+        const Exec result = step(sampled ? &trace : nullptr);
+        account();
+        if (sampled) {
+            observer->on_sample(trace);
+        } else if (until_sample != ~u64{0}) {
+            observer->on_ops_executed(1);
+        }
+        return to_loop_exit(result);
+    }
+    const bool sample_ahead = until_sample - 1 <= limit;
+    begin_segment(static_cast<s64>(sample_ahead ? until_sample - 1 : limit));
+    const u64 whole = static_cast<u64>(segment_budget);
+    LoopExit exit = sample_ahead || whole < kMaxBlockLength ? run_exactly() : loop(Position{});
+    if (exit == LoopExit::budget && sample_ahead) {
+        exit = LoopExit::boundary;
+    }
+    const u64 executed = executed_in_segment();
+    account();
+    if (until_sample != ~u64{0} && executed != 0) {
+        observer->on_ops_executed(executed);
+    }
+    return exit;
+}
+
+RunResult Engine::Impl::run(u64 limit) {
+    const u64 end = total_before + std::min(limit, v.pmu().ops_until_overflow());
+    bool kicked = false;
+    for (;;) {
+        if (v.pins.take_attention()) {
+            v.serve_requests();
+            kicked = true;
+        }
+        if (v.irq_deliverable()) {
+            v.irq();
+        }
+        if (kicked) {
+            return RunResult::kicked;
+        }
+        if (total_before >= end) {
+            return RunResult::budget;
+        }
+        switch (run_segment(end - total_before)) {
+            case LoopExit::wait: return RunResult::wait;
+            case LoopExit::stop: return RunResult::stop;
+            case LoopExit::budget:
+                // The loop does not enter a block that does not fit; the rest is left to the next run.
+                if (end - total_before < kMaxBlockLength) {
+                    return RunResult::budget;
+                }
+                break;
+            case LoopExit::attention:
+            case LoopExit::boundary:
+            case LoopExit::stop_here: break;
+        }
+    }
+}
+
+// ── The interface ────────────────────────────────────────────────────────────────────────────────────────────────
+
 Engine::Engine(Vcpu& vcpu) : impl_(std::make_unique<Impl>(vcpu)) {}
+
 Engine::~Engine() = default;
+
 RunResult Engine::run(u64 budget) {
     return impl_->run(budget);
 }
+
 u64 Engine::ops_executed() const {
-    return impl_->executed;
+    return impl_->total_before + impl_->executed_in_segment();
 }
-void Engine::invalidate_code_page(u64) {}
-void Engine::invalidate_all_code() {}
-void Engine::invalidate_links() {}
-void Engine::context_changed() {}
-void Engine::observer_changed() {}
+
+void Engine::invalidate_code_page(u64 pa_page) {
+    if (impl_->code.has_code(pa_page)) {
+        impl_->code.invalidate_page(pa_page);
+        invalidate_links();
+    }
+}
+
+void Engine::invalidate_all_code() {
+    impl_->code.invalidate_all();
+    impl_->clear_code = true;
+    invalidate_links();
+}
+
+void Engine::invalidate_links() {
+    ++impl_->generation;
+    context_changed();
+}
+
+void Engine::context_changed() {
+    impl_->jump_tag = impl_->generation << 16 | impl_->v.mmu().fetch_context();
+}
+
+void Engine::observer_changed() {
+    impl_->break_segment = true;
+}
 
 RunResult Vcpu::run(u64 budget) {
-    return engine_->run(budget);
+    executing.store(true, std::memory_order_seq_cst);
+    if (!requests.empty()) {
+        serve_requests();
+    }
+    const RunResult result = engine_->run(budget);
+    pmu_->sync();
+    executing.store(false, std::memory_order_seq_cst);
+    return result;
 }
+
 u64 Vcpu::ops_executed() const {
     return engine_->ops_executed();
 }
+
 void Vcpu::observer_changed() {
     engine_->observer_changed();
 }
 
+}  // namespace vmm::arch
+
+namespace vmm::arch {
+[[gnu::weak]] void Vcpu::begin_trace(OpTrace* trace) {
+    trace_ = trace;
+    ctx_ = unprivileged_ctx_ = kNoFastPath;
+}
+[[gnu::weak]] void Vcpu::end_trace() {
+    trace_ = nullptr;
+    context_changed();
+}
 }  // namespace vmm::arch

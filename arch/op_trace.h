@@ -48,6 +48,10 @@ class OpObserver {
     OpObserver& operator=(const OpObserver&) = delete;
     virtual ~OpObserver() = default;
 
+    /// True while profiling could be enabled at some Exception level: the engine then accounts operations per level.
+    /// False lets it run without looking at level changes.
+    virtual bool armed() const { return true; }
+
     /// Operations from now until (and including) the one to be sampled, at the vCPU's current Exception level; ~0 while
     /// profiling is disabled there. 1 = the very next operation.
     virtual u64 ops_until_sample() const = 0;
