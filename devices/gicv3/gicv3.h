@@ -7,7 +7,7 @@
 // One mutex guards everything; no device is called with it held, only Pins::set_irq().
 #pragma once
 
-#include <array>
+#include <atomic>
 #include <memory>
 #include <mutex>
 #include <span>
@@ -110,17 +110,23 @@ class GicV3 {
     };
 
     // Everything below is called with mutex_ held.
-    IrqWord* word_of(unsigned cpu, unsigned intid);  // nullptr where the INTID is not implemented
+    IrqWord* word_of(Pe& pe, unsigned intid);  // nullptr where the INTID is not implemented
     Candidate highest_candidate(const Pe& pe, unsigned group) const;
     Candidate signalled(const Pe& pe, unsigned group) const;
     void update_pe(Pe& pe);
     void update_all();
-    void set_line(unsigned cpu, unsigned intid, bool level);
-    void set_route(unsigned spi, u64 route);
+    void set_route(unsigned spi, u64 route);  // counts from 0
     int pe_by_affinity(u64 affinity) const;
-    void send_sgi(unsigned from, u64 value, bool any_group);
+    void update_intid(Pe& pe, unsigned intid);
+    void send_sgi(const Pe& from, u64 value, bool any_group);
     void reset_pe(Pe& pe);
 
+    void deactivate(Pe& pe, unsigned intid);
+
+    /// Takes over the level of a wire; locks.
+    void line_changed(unsigned cpu, unsigned intid, const std::atomic<bool>& level);
+
+    // 32-bit registers, mutex_ held.
     u32 read_distributor(u64 offset) const;
     void write_distributor(u64 offset, u32 value);
     u32 read_redistributor(const Pe& pe, u64 offset) const;

@@ -41,7 +41,16 @@ struct IrqRegisterPlace {
 /// Which register array a 32-bit word at `offset` (a multiple of 4) belongs to.
 IrqRegisterPlace irq_register_at(u64 offset);
 
-/// `index` counts 32-bit words from the first one of this IrqWord. ICFGR<0> of SGIs: see `fixed_config`.
+/// The first INTID that a register shows.
+constexpr unsigned first_intid(IrqRegisterPlace place) {
+    switch (place.which) {
+        case IrqRegister::ipriorityr: return place.index * 4;
+        case IrqRegister::icfgr: return place.index * 16;
+        default: return place.index * 32;
+    }
+}
+
+/// `index` as in IrqRegisterPlace; `word` is the one that holds first_intid().
 u32 read_irq_register(const IrqWord& word, IrqRegister which, unsigned index);
 /// `fixed_config` has a bit for each interrupt whose configuration cannot be changed (SGIs).
 void write_irq_register(IrqWord& word, IrqRegister which, unsigned index, u32 value, u32 fixed_config);
