@@ -43,7 +43,7 @@ namespace vmm::arch {
     X(lsl64) X(lsl32) X(lsr64) X(lsr32) X(asr64) X(asr32) X(ror32)                                              \
     X(madd64) X(madd32) X(msub64) X(msub32) X(mul64) X(mul32) X(umull) X(smull) X(umaddl) X(umulh) X(smulh)     \
     X(udiv64) X(udiv32) X(sdiv64) X(sdiv32)                                                                     \
-    X(csel64) X(csel32) X(csinc64) X(csinc32) X(csinv64) X(csinv32) X(csneg64) X(csneg32)                       \
+    VMM_CONDITIONS(VMM_HOT_CSEL) X(csinv64) X(csinv32) X(csneg64) X(csneg32)                                    \
     X(ccmp64) X(ccmp32) X(ccmpi64) X(ccmpi32)                                                                   \
     X(clz64) X(clz32) X(rev64) X(rev32) X(adcs64) X(adc64) X(sbcs64)                                            \
     /* branches; `far` ones leave the page */                                                                   \
@@ -66,6 +66,8 @@ namespace vmm::arch {
 #define VMM_HOT_BCOND(c) VMM_HOT_OP(b_##c)
 #define VMM_HOT_CMP_BCOND(c) \
     VMM_HOT_OP(cmp64_b##c) VMM_HOT_OP(cmp32_b##c) VMM_HOT_OP(cmpi64_b##c) VMM_HOT_OP(cmpi32_b##c)
+#define VMM_HOT_CSEL(c) \
+    VMM_HOT_OP(csel64_##c) VMM_HOT_OP(csel32_##c) VMM_HOT_OP(csinc64_##c) VMM_HOT_OP(csinc32_##c)
 #define VMM_HOT_LOAD(shape, memory, result) VMM_ADDRESS_MODES(VMM_HOT_OP, shape)
 #define VMM_HOT_STORE(shape, memory) VMM_ADDRESS_MODES(VMM_HOT_OP, shape)
 #define VMM_HOT_LOADS VMM_LOAD_SHAPES(VMM_HOT_LOAD)

@@ -383,10 +383,13 @@ op_next_page:
                    : d == ~u32{0} ? u32{-n}
                                   : static_cast<u32>(static_cast<s32>(n) / static_cast<s32>(d)))
 
-    OP(csel64, x[op->rd] = cpu.condition_holds(op->aux) ? x[op->rn] : x[op->rm])
-    OP(csel32, x[op->rd] = static_cast<u32>(cpu.condition_holds(op->aux) ? x[op->rn] : x[op->rm]))
-    OP(csinc64, x[op->rd] = cpu.condition_holds(op->aux) ? x[op->rn] : x[op->rm] + 1)
-    OP(csinc32, x[op->rd] = static_cast<u32>(cpu.condition_holds(op->aux) ? x[op->rn] : x[op->rm] + 1))
+#define CSELS(c)                                                                        \
+    OP(csel64_##c, x[op->rd] = (COND_##c) ? x[op->rn] : x[op->rm])                      \
+    OP(csel32_##c, x[op->rd] = static_cast<u32>((COND_##c) ? x[op->rn] : x[op->rm]))    \
+    OP(csinc64_##c, x[op->rd] = (COND_##c) ? x[op->rn] : x[op->rm] + 1)                 \
+    OP(csinc32_##c, x[op->rd] = static_cast<u32>((COND_##c) ? x[op->rn] : x[op->rm] + 1))
+    VMM_CONDITIONS(CSELS)
+#undef CSELS
     OP(csinv64, x[op->rd] = cpu.condition_holds(op->aux) ? x[op->rn] : ~x[op->rm])
     OP(csinv32, x[op->rd] = static_cast<u32>(cpu.condition_holds(op->aux) ? x[op->rn] : ~x[op->rm]))
     OP(csneg64, x[op->rd] = cpu.condition_holds(op->aux) ? x[op->rn] : -x[op->rm])

@@ -332,17 +332,27 @@ bool lower_conditional_compare(u32 insn, Op& op) {
 }
 
 bool lower_conditional_select(u32 insn, Op& op) {
-    if (bit(insn, 29) || bit(insn, 11)) {
+    struct Selects {
+        HotOp csel64, csel32, csinc64, csinc32;
+    };
+    static constexpr Selects kSelects[] = {
+#define SELECTS(c) {HotOp::csel64_##c, HotOp::csel32_##c, HotOp::csinc64_##c, HotOp::csinc32_##c},
+        VMM_CONDITIONS(SELECTS)
+#undef SELECTS
+    };
+    const unsigned cond = field(insn, 15, 12);
+    if (bit(insn, 29) || bit(insn, 11) || cond >= std::size(kSelects)) {
         return false;
     }
+    const Selects& selects = kSelects[cond];
     const bool sf = bit(insn, 31);
     op.rd = dst(rd_of(insn));
     op.rn = src(rn_of(insn));
     op.rm = src(rm_of(insn));
-    op.aux = static_cast<u8>(field(insn, 15, 12));
+    op.aux = static_cast<u8>(cond);
     switch (field(insn, 30, 30) << 1 | field(insn, 10, 10)) {
-        case 0: return use(op, sf, HotOp::csel64, HotOp::csel32);
-        case 1: return use(op, sf, HotOp::csinc64, HotOp::csinc32);
+        case 0: return use(op, sf, selects.csel64, selects.csel32);
+        case 1: return use(op, sf, selects.csinc64, selects.csinc32);
         case 2: return use(op, sf, HotOp::csinv64, HotOp::csinv32);
         default: return use(op, sf, HotOp::csneg64, HotOp::csneg32);
     }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <mutex>
 
@@ -31,12 +32,13 @@ class Pins {
     }
 
     /// True when kick() was called since the last take_attention().
-    bool attention() const { return attention_.load(std::memory_order_relaxed) != 0; }
+    bool attention() const { return attention_.load(std::memory_order_seq_cst) != 0; }
     bool take_attention() { return attention_.exchange(0, std::memory_order_seq_cst) != 0; }
 
     /// Blocks until kick() or for `ns` nanoseconds (host time); returns at once when attention is already set.
     void park(u64 ns) {
         std::unique_lock lock(mutex_);
+        // Pairs with kick(): either it sees parked_, or the predicate sees attention_.
         parked_.store(true, std::memory_order_seq_cst);
         wake_.wait_for(lock, std::chrono::nanoseconds(ns), [this] { return attention(); });
         parked_.store(false, std::memory_order_seq_cst);
