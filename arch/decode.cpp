@@ -13,7 +13,8 @@ std::vector<const DecodeRow*> concatenate_sections() {
     for (const auto section : {dp_imm_rows(), branch_system_rows(), dp_reg_rows(), ldst_rows(),
                                ldst_exclusive_rows(), ldst_atomics_rows(), ldst_simd_rows(),
                                fp_rows(), simd_rows(), simd_three_same_rows(), simd_three_different_rows(),
-                               simd_two_reg_rows(), simd_shift_imm_rows(), simd_fp_rows(), crypto_rows()}) {
+                               simd_two_reg_rows(), simd_shift_imm_rows(), simd_fp_rows(),
+                               simd_fp_misc_rows(), crypto_rows()}) {
         for (const DecodeRow& row : section) {
             rows.push_back(&row);
         }

@@ -40,6 +40,7 @@ std::span<const DecodeRow> simd_three_different_rows();
 std::span<const DecodeRow> simd_two_reg_rows();
 std::span<const DecodeRow> simd_shift_imm_rows();
 std::span<const DecodeRow> simd_fp_rows();
+std::span<const DecodeRow> simd_fp_misc_rows();
 std::span<const DecodeRow> crypto_rows();
 
 /// All rows, in the order of the table.

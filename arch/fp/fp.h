@@ -293,7 +293,7 @@ constexpr T expand_immediate(u32 imm8) {
     const T exponent_top = (imm8 & 0x40) != 0 ? T((1u << (F::kExpBits - 3)) - 1) : T(1u << (F::kExpBits - 3));
     const T exponent = static_cast<T>(exponent_top << 2 | ((imm8 >> 4) & 3));
     return static_cast<T>(signed_zero<T>((imm8 & 0x80) != 0) | exponent << F::kFracBits |
-                          (imm8 & 0xF) << (F::kFracBits - 4));
+                          u64{imm8 & 0xF} << (F::kFracBits - 4));
 }
 
 }  // namespace vmm::arch::fp

@@ -39,6 +39,7 @@ constexpr Section kSections[] = {
     {"simd_two_reg", "(unallocated, simd_two_reg)", &arch::simd_two_reg_rows, 0x9E000000, 0x0E000000},
     {"simd_shift_imm", "(unallocated, simd_shift_imm)", &arch::simd_shift_imm_rows, 0x9E000000, 0x0E000000},
     {"simd_fp", "(unallocated, simd_fp)", &arch::simd_fp_rows, 0x9E000000, 0x0E000000},
+    {"simd_fp_misc", "(unallocated, simd_fp_misc)", &arch::simd_fp_misc_rows, 0x9E000000, 0x0E000000},
     {"crypto", "(unallocated, crypto)", &arch::crypto_rows, 0xDE000000, 0xCE000000},
 };
 
