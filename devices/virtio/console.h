@@ -21,7 +21,7 @@ class Console final : public VirtioDevice {
 
     /// Input from the host; any thread. Returns how many bytes were taken: at most kInputLimit may wait.
     std::size_t push_input(std::span<const u8> bytes);
-    /// Terminal size in characters, shown to the guest from its next start on.
+    /// Terminal size in characters; before the machine starts.
     void set_size(u16 columns, u16 rows);
 
     std::string_view name() const override { return "virtio-console"; }
@@ -39,6 +39,7 @@ class Console final : public VirtioDevice {
     static constexpr unsigned kTransmit = 1;
 
     void work();
+    void print(std::span<const u8> guest_bytes);
     void transmit(Virtqueue& queue);
     void receive(Virtqueue& queue);
 

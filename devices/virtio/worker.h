@@ -1,6 +1,7 @@
 // The thread of a virtio device that needs no asynchronous host I/O (console, entropy).
 #pragma once
 
+#include <atomic>
 #include <condition_variable>
 #include <functional>
 #include <mutex>
@@ -21,6 +22,8 @@ class Worker {
     void stop();
     /// Any thread; ignored while stopped. With Threading::inline_call, `work` runs within.
     void wake();
+    /// True while stop() waits: `work` should come to an end. For `work` itself.
+    bool stopping() const { return stopping_.load(std::memory_order_relaxed); }
 
   private:
     void run();
@@ -33,6 +36,7 @@ class Worker {
     bool woken_ = false;
     bool working_ = false;
     bool quit_ = false;
+    std::atomic<bool> stopping_{false};
     std::thread thread_;
 };
 

@@ -1,0 +1,124 @@
+#include "devices/virtio/block.h"
+
+#include <fcntl.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+
+#include <linux/fs.h>
+
+#include <cstring>
+#include <filesystem>
+
+#include "devices/virtio/block_engine.h"
+#include "vmm/base/bits.h"
+#include "vmm/base/log.h"
+
+namespace vmm::devices::virtio {
+
+namespace {
+
+// Feature bits (virtio 1.2, 5.2.3).
+constexpr u64 kSegMax = u64{1} << 2;
+constexpr u64 kReadOnly = u64{1} << 5;
+constexpr u64 kBlkSize = u64{1} << 6;
+constexpr u64 kFlushFeature = u64{1} << 9;
+constexpr u64 kTopology = u64{1} << 10;
+constexpr u64 kDiscardFeature = u64{1} << 13;
+constexpr u64 kWriteZeroesFeature = u64{1} << 14;
+
+// Offsets in the configuration space (virtio 1.2, 5.2.4).
+constexpr std::size_t kCapacityAt = 0;
+constexpr std::size_t kSegMaxAt = 12;
+constexpr std::size_t kBlkSizeAt = 20;
+constexpr std::size_t kPhysicalExponentAt = 24;
+constexpr std::size_t kMaxDiscardSectorsAt = 36;
+constexpr std::size_t kMaxDiscardSegAt = 40;
+constexpr std::size_t kDiscardAlignmentAt = 44;
+constexpr std::size_t kMaxWriteZeroesSectorsAt = 48;
+constexpr std::size_t kMaxWriteZeroesSegAt = 52;
+constexpr std::size_t kWriteZeroesMayUnmapAt = 56;
+
+constexpr u32 kMaxRangeSectors = 0x20'0000;  // 1 GiB for each range
+
+/// Bytes of a regular file or block device.
+Result<u64> size_of(int fd, const std::string& path) {
+    struct stat info {};
+    if (::fstat(fd, &info) != 0) {
+        return fail_errno(errno, "disk {}: cannot examine it", path);
+    }
+    if (S_ISREG(info.st_mode)) {
+        return static_cast<u64>(info.st_size);
+    }
+    u64 size = 0;
+    if (!S_ISBLK(info.st_mode)) {
+        return fail("disk {}: neither a regular file nor a block device", path);
+    }
+    if (::ioctl(fd, BLKGETSIZE64, &size) != 0) {
+        return fail_errno(errno, "disk {}: cannot find out its size", path);
+    }
+    return size;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Block>> Block::open(const BlockOptions& options) {
+    UniqueFd fd(::open(options.path.c_str(), (options.read_only ? O_RDONLY : O_RDWR) | O_CLOEXEC));
+    if (!fd) {
+        const int error = errno;
+        const bool may_help = !options.read_only && (error == EACCES || error == EROFS || error == EPERM);
+        return fail_errno(error, "disk {}: cannot open it{}", options.path,
+                          may_help ? " for writing (a read-only disk may do)" : "");
+    }
+    VMM_TRY(const u64 size, size_of(fd.get(), options.path));
+    if (size < kSectorSize) {
+        return fail("disk {}: {} bytes are less than one sector", options.path, size);
+    }
+    if (size % kSectorSize != 0) {
+        log("virtio").warn("disk {}: the last {} bytes do not fill a sector and stay out of reach", options.path,
+                           size % kSectorSize);
+    }
+    BlockOptions complete = options;
+    if (complete.id.empty()) {
+        complete.id = std::filesystem::path(options.path).filename().string();
+    }
+    return std::unique_ptr<Block>(new Block(std::move(fd), size / kSectorSize, complete));
+}
+
+Block::Block(UniqueFd fd, u64 capacity, const BlockOptions& options)
+    : fd_(std::move(fd)),
+      capacity_(capacity),
+      read_only_(options.read_only),
+      engine_(std::make_unique<Engine>(fd_.get(), capacity, options)) {
+    fill_config();
+}
+
+Block::~Block() = default;
+
+bool Block::uses_io_uring() const { return engine_->uses_io_uring(); }
+
+u64 Block::features() const {
+    constexpr u64 kAlways = kSegMax | kBlkSize | kFlushFeature | kTopology;
+    return kAlways | (read_only_ ? kReadOnly : kDiscardFeature | kWriteZeroesFeature);
+}
+
+void Block::fill_config() {
+    const auto put = [this](std::size_t at, auto value) { std::memcpy(&config_[at], &value, sizeof(value)); };
+    put(kCapacityAt, capacity_);
+    put(kSegMaxAt, u32{254});  // a ring of 256 less header and status
+    put(kBlkSizeAt, static_cast<u32>(kSectorSize));
+    put(kPhysicalExponentAt, u8{3});  // 4 KiB
+    put(kMaxDiscardSectorsAt, kMaxRangeSectors);
+    put(kMaxDiscardSegAt, Engine::kMaxRanges);
+    put(kDiscardAlignmentAt, u32{8});
+    put(kMaxWriteZeroesSectorsAt, kMaxRangeSectors);
+    put(kMaxWriteZeroesSegAt, Engine::kMaxRanges);
+    put(kWriteZeroesMayUnmapAt, u8{1});
+}
+
+void Block::start(std::span<Virtqueue> queues, u64, Notifier& notifier) { engine_->start(queues[0], notifier); }
+
+void Block::notify(unsigned) { engine_->notify(); }
+
+void Block::stop() { engine_->stop(); }
+
+}  // namespace vmm::devices::virtio
