@@ -12,7 +12,8 @@ namespace vmm::arch {
 
 namespace {
 
-// ── AES (FIPS 197) ───────────────────────────────────────────────────────────────────────────────────────────────
+// ── AES (FIPS 197)
+// ───────────────────────────────────────────────────────────────────────────────────────────────
 
 /// Multiplication by x in GF(2^8) modulo x^8 + x^4 + x^3 + x + 1.
 constexpr u8 xtime(u8 a) {
@@ -101,7 +102,8 @@ Vreg aesimc(Vreg n) {
     return mix_columns(n, kAes.inverse_mix);
 }
 
-// ── SHA-1 and SHA-256 (FIPS 180-4) ───────────────────────────────────────────────────────────────────────────────
+// ── SHA-1 and SHA-256 (FIPS 180-4)
+// ───────────────────────────────────────────────────────────────────────────────
 
 constexpr u32 choose(u32 x, u32 y, u32 z) {
     return ((y ^ z) & x) ^ z;
@@ -196,7 +198,8 @@ Vreg sha256su1(Vreg d, Vreg n, Vreg m) {
     return std::bit_cast<Vreg>(w);
 }
 
-// ── Polynomial multiplication ────────────────────────────────────────────────────────────────────────────────────
+// ── Polynomial multiplication
+// ────────────────────────────────────────────────────────────────────────────────────
 
 Vreg pmull64(u64 n, u64 m) {
     u128 product = 0;
@@ -207,11 +210,12 @@ Vreg pmull64(u64 n, u64 m) {
 }
 
 constexpr CryptoPrimitives kPortable{
-    aese, aesd, aesmc, aesimc, sha1_rounds<choose>, sha1_rounds<parity>, sha1_rounds<majority>, sha1su0, sha1su1,
-    sha256h, sha256h2, sha256su0, sha256su1, pmull64,
+    aese,    aesd,    aesmc,   aesimc,   sha1_rounds<choose>, sha1_rounds<parity>, sha1_rounds<majority>,
+    sha1su0, sha1su1, sha256h, sha256h2, sha256su0,           sha256su1,           pmull64,
 };
 
-// ── x86 ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+// ── x86
+// ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 #if defined(__x86_64__)
 
@@ -242,8 +246,8 @@ __attribute__((target("pclmul"))) Vreg pmull64_x86(u64 n, u64 m) {
                                           _mm_cvtsi64_si128(static_cast<s64>(m)), 0));
 }
 
-// SHA256RNDS2 makes two rounds on {f, e, b, a} and {h, g, d, c} (lowest lane first) and returns the new {f, e, b, a};
-// the new {h, g, d, c} is the old {f, e, b, a}.
+// SHA256RNDS2 makes two rounds on {f, e, b, a} and {h, g, d, c} (lowest lane first) and returns the new {f,
+// e, b, a}; the new {h, g, d, c} is the old {f, e, b, a}.
 __m128i abef_of(Vreg abcd, Vreg efgh) {
     return to_host({std::rotr(efgh.lo, 32), std::rotr(abcd.lo, 32)});
 }

@@ -1,13 +1,14 @@
-// The arithmetic of the cryptographic extension on registers: AES rounds, SHA-1 and SHA-256 steps, 64-bit polynomial
-// multiplication. Two implementations with equal results: portable, and one that uses the host's instructions.
+// The arithmetic of the cryptographic extension on registers: AES rounds, SHA-1 and SHA-256 steps, 64-bit
+// polynomial multiplication. Two implementations with equal results: portable, and one that uses the host's
+// instructions.
 #pragma once
 
 #include "arch/cpu_state.h"
 
 namespace vmm::arch {
 
-/// One function per instruction, named after it. `d`, `n` and `m` are the old values of Vd, Vn and Vm; the result is the
-/// new Vd. Pure.
+/// One function per instruction, named after it. `d`, `n` and `m` are the old values of Vd, Vn and Vm; the
+/// result is the new Vd. Pure.
 struct CryptoPrimitives {
     Vreg (*aese)(Vreg d, Vreg n);
     Vreg (*aesd)(Vreg d, Vreg n);

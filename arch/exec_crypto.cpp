@@ -1,4 +1,5 @@
-// The cryptographic extension: AES, SHA-1, SHA-256 and PMULL of 64-bit elements. The arithmetic is in crypto.cpp.
+// The cryptographic extension: AES, SHA-1, SHA-256 and PMULL of 64-bit elements. The arithmetic is in
+// crypto.cpp.
 #include "arch/crypto.h"
 #include "arch/decode_section.h"
 

@@ -13,9 +13,11 @@ namespace {
 using namespace operands;
 using namespace simd;
 
-// ── Copy ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+// ── Copy
+// ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-/// log2 of the element's bytes: the lowest set bit of imm5. 4 or more (which no form allows) for the reserved x0000.
+/// log2 of the element's bytes: the lowest set bit of imm5. 4 or more (which no form allows) for the reserved
+/// x0000.
 constexpr u32 copy_size(u32 imm5) {
     return static_cast<u32>(std::countr_zero(imm5));
 }
@@ -85,7 +87,8 @@ Exec umov(Vcpu& v, Q q, Imm5 imm5, Rn rn, Rd rd) {
     });
 }
 
-// ── Extract ──────────────────────────────────────────────────────────────────────────────────────────────────────
+// ── Extract
+// ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 /// 64 bits of high:low from bit `shift` up; 0 <= shift < 64.
 constexpr u64 extract(u64 low, u64 high, unsigned shift) {
@@ -105,13 +108,15 @@ Exec ext(Vcpu& v, Q q, Rm rm, Imm4 imm4, Rn rn, Rd rd) {
     return Exec::next;
 }
 
-// ── Table lookup ─────────────────────────────────────────────────────────────────────────────────────────────────
+// ── Table lookup
+// ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 /// The bytes of `table` at those of `index` that lie in base..base+15; zero for others.
 Vreg lookup_16(const Vreg& table, const Vreg& index, unsigned base) {
 #if defined(__SSSE3__)
     // PSHUFB clears bytes whose index has bit 7 set; the saturating addition sets it in every index above 15.
-    const __m128i relative = _mm_sub_epi8(std::bit_cast<__m128i>(index), _mm_set1_epi8(static_cast<char>(base)));
+    const __m128i relative =
+        _mm_sub_epi8(std::bit_cast<__m128i>(index), _mm_set1_epi8(static_cast<char>(base)));
     const __m128i select = _mm_adds_epu8(relative, _mm_set1_epi8(0x70));
     return std::bit_cast<Vreg>(_mm_shuffle_epi8(std::bit_cast<__m128i>(table), select));
 #else
@@ -148,7 +153,8 @@ Exec table_lookup(Vcpu& v, Q q, Rm rm, Operand<"len", 2> len, Rn rn, Rd rd) {
     return write_vector(v, rd, q, result);
 }
 
-// ── Permute ──────────────────────────────────────────────────────────────────────────────────────────────────────
+// ── Permute
+// ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 template <unsigned Part>
 Exec zip(Vcpu& v, Q q, Size size, Rm rm, Rn rn, Rd rd) {
@@ -178,7 +184,8 @@ Exec transpose(Vcpu& v, Q q, Size size, Rm rm, Rn rn, Rd rd) {
     });
 }
 
-// ── Modified immediate ───────────────────────────────────────────────────────────────────────────────────────────
+// ── Modified immediate
+// ───────────────────────────────────────────────────────────────────────────────────────────
 
 using Abc = Operand<"abc", 3>;
 using Defgh = Operand<"defgh", 5>;
@@ -187,8 +194,8 @@ using Defgh = Operand<"defgh", 5>;
 constexpr u64 expand_float(u32 imm8, unsigned width, unsigned exponent_bits) {
     const u64 sign = imm8 >> 7;
     const bool small = bit(imm8, 6);
-    const u64 exponent = (u64{!small} << (exponent_bits - 1)) | (small ? ones(exponent_bits - 3) << 2 : 0) |
-                         bits(imm8, 5, 4);
+    const u64 exponent =
+        (u64{!small} << (exponent_bits - 1)) | (small ? ones(exponent_bits - 3) << 2 : 0) | bits(imm8, 5, 4);
     return sign << (width - 1) | exponent << (width - 1 - exponent_bits) |
            bits(imm8, 3, 0) << (width - 5 - exponent_bits);
 }

@@ -12,12 +12,14 @@ using namespace simd;
 using Immh = Operand<"immh", 4>;
 using Immb = Operand<"immb", 3>;
 
-/// log2 of the element's bytes: the highest set bit of immh. 4 (which no form allows) for the reserved immh = 0.
+/// log2 of the element's bytes: the highest set bit of immh. 4 (which no form allows) for the reserved immh =
+/// 0.
 constexpr u32 element_size(u32 immh) {
     return immh == 0 ? 4 : 31 - static_cast<u32>(std::countl_zero(immh));
 }
 
-// ── Operations: apply(d, a, n, qc), n in 1..esize for right shifts and 0..esize-1 for left shifts ────────────────
+// ── Operations: apply(d, a, n, qc), n in 1..esize for right shifts and 0..esize-1 for left shifts
+// ────────────────
 
 template <bool IsSigned, bool Rounding, bool Accumulate>
 struct RightShift : Traits<IsSigned, kBHSD, kD> {
@@ -41,7 +43,9 @@ using Ursra = RightShift<kUnsigned, true, true>;
 struct Shl : Traits<kUnsigned, kBHSD, kD> {
     static constexpr bool is_left = true;
     template <class T>
-    static constexpr T apply(T, T a, unsigned n, Qc&) { return shift_left(a, n); }
+    static constexpr T apply(T, T a, unsigned n, Qc&) {
+        return shift_left(a, n);
+    }
 };
 struct Sli : Traits<kUnsigned, kBHSD, kD> {
     static constexpr bool is_left = true;
@@ -62,7 +66,9 @@ template <bool IsSigned>
 struct SaturatingLeftShift : Traits<IsSigned, kBHSD, kBHSD> {
     static constexpr bool is_left = true;
     template <class T>
-    static constexpr T apply(T, T a, unsigned n, Qc& qc) { return shift_left_saturated(a, n, qc); }
+    static constexpr T apply(T, T a, unsigned n, Qc& qc) {
+        return shift_left_saturated(a, n, qc);
+    }
 };
 using SqshlImm = SaturatingLeftShift<kSigned>;
 using UqshlImm = SaturatingLeftShift<kUnsigned>;
@@ -118,7 +124,8 @@ Exec scalar_shift_imm(Vcpu& v, Immh immh, Immb immb, Rn rn, Rd rd) {
     });
 }
 
-// ── Narrowing right shifts ───────────────────────────────────────────────────────────────────────────────────────
+// ── Narrowing right shifts
+// ───────────────────────────────────────────────────────────────────────────────────────
 
 template <class Narrow, bool Round>
 struct NarrowingShift : Narrow {
@@ -162,14 +169,15 @@ Exec scalar_shift_narrow(Vcpu& v, Immh immh, Immb immb, Rn rn, Rd rd) {
         using T = decltype(element);
         using W = std::conditional_t<Op::is_signed, Signed<Wider<T>>, Unsigned<Wider<T>>>;
         Qc qc;
-        const T result = Op::template apply<T>(v.s.v[rn].template lane<W>(0),
-                                               shift_amount<Op>(size, immh, immb), qc);
+        const T result =
+            Op::template apply<T>(v.s.v[rn].template lane<W>(0), shift_amount<Op>(size, immh, immb), qc);
         write_qc(v, qc);
         return write_scalar(v, rd, result);
     });
 }
 
-// ── Widening left shifts ─────────────────────────────────────────────────────────────────────────────────────────
+// ── Widening left shifts
+// ─────────────────────────────────────────────────────────────────────────────────────────
 
 template <bool IsSigned>
 Exec shift_long(Vcpu& v, Q q, Immh immh, Immb immb, Rn rn, Rd rd) {

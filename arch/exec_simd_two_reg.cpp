@@ -9,7 +9,8 @@ namespace {
 using namespace operands;
 using namespace simd;
 
-// ── Operations on one source: apply(a), apply(a, qc) or apply(d, a, qc) ──────────────────────────────────────────
+// ── Operations on one source: apply(a), apply(a, qc) or apply(d, a, qc)
+// ──────────────────────────────────────────
 
 struct Abs : Traits<kSigned, kBHSD, kD> {
     template <class T>
@@ -20,15 +21,21 @@ struct Abs : Traits<kSigned, kBHSD, kD> {
 };
 struct Neg : Traits<kUnsigned, kBHSD, kD> {
     template <class T>
-    static constexpr T apply(T a) { return static_cast<T>(0 - Wrapping<T>{a}); }
+    static constexpr T apply(T a) {
+        return static_cast<T>(0 - Wrapping<T>{a});
+    }
 };
 struct Sqneg : Traits<kSigned, kBHSD, kBHSD> {
     template <class T>
-    static constexpr T apply(T a, Qc& qc) { return saturate<T>(-Exact<T>{a}, qc); }
+    static constexpr T apply(T a, Qc& qc) {
+        return saturate<T>(-Exact<T>{a}, qc);
+    }
 };
 struct Sqabs : Traits<kSigned, kBHSD, kBHSD> {
     template <class T>
-    static constexpr T apply(T a, Qc& qc) { return saturate<T>(a < 0 ? -Exact<T>{a} : Exact<T>{a}, qc); }
+    static constexpr T apply(T a, Qc& qc) {
+        return saturate<T>(a < 0 ? -Exact<T>{a} : Exact<T>{a}, qc);
+    }
 };
 /// Signed d plus unsigned a, saturated as signed.
 struct Suqadd : Traits<kSigned, kBHSD, kBHSD> {
@@ -46,7 +53,9 @@ struct Usqadd : Traits<kUnsigned, kBHSD, kBHSD> {
 };
 struct Clz : Traits<kUnsigned, kBHS> {
     template <class T>
-    static constexpr T apply(T a) { return static_cast<T>(std::countl_zero(a)); }
+    static constexpr T apply(T a) {
+        return static_cast<T>(std::countl_zero(a));
+    }
 };
 struct Cls : Traits<kUnsigned, kBHS> {
     template <class T>
@@ -57,7 +66,9 @@ struct Cls : Traits<kUnsigned, kBHS> {
 };
 struct Cnt : Traits<kUnsigned, kB> {
     template <class T>
-    static constexpr T apply(T a) { return static_cast<T>(std::popcount(a)); }
+    static constexpr T apply(T a) {
+        return static_cast<T>(std::popcount(a));
+    }
 };
 
 template <class Op, class T>
@@ -92,8 +103,7 @@ Exec scalar_two_reg(Vcpu& v, Size size, Rn rn, Rd rd) {
     return with_element<Op::is_signed, Op::scalar_sizes>(v, size, [&](auto element) {
         using T = decltype(element);
         Qc qc;
-        const T result =
-            apply_unary<Op, T>(v.s.v[rd].template lane<T>(0), v.s.v[rn].template lane<T>(0), qc);
+        const T result = apply_unary<Op, T>(v.s.v[rd].template lane<T>(0), v.s.v[rn].template lane<T>(0), qc);
         write_qc(v, qc);
         return write_scalar(v, rd, result);
     });
@@ -113,7 +123,8 @@ Exec scalar_compare_zero(Vcpu& v, Size size, Rn rn, Rd rd) {
     });
 }
 
-// ── Bits and order ───────────────────────────────────────────────────────────────────────────────────────────────
+// ── Bits and order
+// ───────────────────────────────────────────────────────────────────────────────────────────────
 
 Exec not_vector(Vcpu& v, Q q, Rn rn, Rd rd) {
     const Vreg n = v.s.v[rn];
@@ -148,7 +159,8 @@ Exec reverse(Vcpu& v, Q q, Size size, Rn rn, Rd rd) {
     });
 }
 
-// ── Changing the element size ────────────────────────────────────────────────────────────────────────────────────
+// ── Changing the element size
+// ────────────────────────────────────────────────────────────────────────────────────
 
 template <bool IsSigned, bool Accumulate>
 struct PairwiseLong : Traits<IsSigned, kBHS> {
@@ -220,7 +232,8 @@ Exec shll(Vcpu& v, Q q, Size size, Rn rn, Rd rd) {
     });
 }
 
-// ── Across lanes ─────────────────────────────────────────────────────────────────────────────────────────────────
+// ── Across lanes
+// ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 struct AddAcross : Add {
     static constexpr unsigned sizes = kBHS;

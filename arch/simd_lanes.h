@@ -1,5 +1,6 @@
-// Lanes of 128-bit registers: what the Advanced SIMD handlers share. Whole registers are computed as fixed-size arrays,
-// which the compiler turns into host vector instructions; 64-bit forms compute all 128 bits and clear the upper half.
+// Lanes of 128-bit registers: what the Advanced SIMD handlers share. Whole registers are computed as
+// fixed-size arrays, which the compiler turns into host vector instructions; 64-bit forms compute all 128
+// bits and clear the upper half.
 #pragma once
 
 #include <algorithm>
@@ -37,16 +38,35 @@ inline void write_qc(Vcpu& v, Qc qc) {
     v.s.fpsr |= u32{qc.set} << 27;
 }
 
-// ── Element types ────────────────────────────────────────────────────────────────────────────────────────────────
+// ── Element types
+// ────────────────────────────────────────────────────────────────────────────────────────────────
 
 template <class T>
 struct WiderOf;
-template <> struct WiderOf<u8> { using Type = u16; };
-template <> struct WiderOf<u16> { using Type = u32; };
-template <> struct WiderOf<u32> { using Type = u64; };
-template <> struct WiderOf<s8> { using Type = s16; };
-template <> struct WiderOf<s16> { using Type = s32; };
-template <> struct WiderOf<s32> { using Type = s64; };
+template <>
+struct WiderOf<u8> {
+    using Type = u16;
+};
+template <>
+struct WiderOf<u16> {
+    using Type = u32;
+};
+template <>
+struct WiderOf<u32> {
+    using Type = u64;
+};
+template <>
+struct WiderOf<s8> {
+    using Type = s16;
+};
+template <>
+struct WiderOf<s16> {
+    using Type = s32;
+};
+template <>
+struct WiderOf<s32> {
+    using Type = s64;
+};
 
 /// The element of twice the width and the same signedness.
 template <class T>
@@ -62,11 +82,25 @@ template <class T>
 using Wrapping = std::common_type_t<Unsigned<T>, u32>;
 
 template <class T>
-struct ExactOf { using Type = s32; };
-template <> struct ExactOf<u32> { using Type = s64; };
-template <> struct ExactOf<s32> { using Type = s64; };
-template <> struct ExactOf<u64> { using Type = s128; };
-template <> struct ExactOf<s64> { using Type = s128; };
+struct ExactOf {
+    using Type = s32;
+};
+template <>
+struct ExactOf<u32> {
+    using Type = s64;
+};
+template <>
+struct ExactOf<s32> {
+    using Type = s64;
+};
+template <>
+struct ExactOf<u64> {
+    using Type = s128;
+};
+template <>
+struct ExactOf<s64> {
+    using Type = s128;
+};
 
 /// Signed type that holds every sum and difference of two Ts.
 template <class T>
@@ -74,25 +108,28 @@ using Exact = typename ExactOf<T>::Type;
 
 /// The element of 8 << Size bits.
 template <bool IsSigned, unsigned Size>
-using Element = std::conditional_t<
-    IsSigned, std::tuple_element_t<Size, std::tuple<s8, s16, s32, s64>>,
-    std::tuple_element_t<Size, std::tuple<u8, u16, u32, u64>>>;
+using Element = std::conditional_t<IsSigned, std::tuple_element_t<Size, std::tuple<s8, s16, s32, s64>>,
+                                   std::tuple_element_t<Size, std::tuple<u8, u16, u32, u64>>>;
 
 /// Calls f(T{}) with the element type of `size`; UNDEFINED if the size is not in `Sizes`.
 template <bool IsSigned, unsigned Sizes, class F>
 Exec with_element(Vcpu& v, u32 size, F f) {
     switch (size) {
         case 0:
-            if constexpr ((Sizes & kB) != 0) return f(Element<IsSigned, 0>{});
+            if constexpr ((Sizes & kB) != 0)
+                return f(Element<IsSigned, 0>{});
             break;
         case 1:
-            if constexpr ((Sizes & kH) != 0) return f(Element<IsSigned, 1>{});
+            if constexpr ((Sizes & kH) != 0)
+                return f(Element<IsSigned, 1>{});
             break;
         case 2:
-            if constexpr ((Sizes & kS) != 0) return f(Element<IsSigned, 2>{});
+            if constexpr ((Sizes & kS) != 0)
+                return f(Element<IsSigned, 2>{});
             break;
         case 3:
-            if constexpr ((Sizes & kD) != 0) return f(Element<IsSigned, 3>{});
+            if constexpr ((Sizes & kD) != 0)
+                return f(Element<IsSigned, 3>{});
             break;
         default: break;
     }
@@ -108,7 +145,8 @@ Exec with_vector_element(Vcpu& v, u32 size, u32 q, F f) {
     return with_element<IsSigned, Sizes>(v, size, f);
 }
 
-// ── Registers as arrays ──────────────────────────────────────────────────────────────────────────────────────────
+// ── Registers as arrays
+// ──────────────────────────────────────────────────────────────────────────────────────────
 
 template <class T>
 using Lanes = std::array<T, 16 / sizeof(T)>;
@@ -170,7 +208,8 @@ Exec write_scalar(Vcpu& v, u32 rd, T value) {
     return Exec::next;
 }
 
-// ── Shuffles ─────────────────────────────────────────────────────────────────────────────────────────────────────
+// ── Shuffles
+// ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 template <class T>
 struct HostVector {
@@ -183,9 +222,10 @@ Vreg shuffle(const Vreg& a, const Vreg& b) {
     using V = typename HostVector<T>::Type;
     constexpr unsigned n = 16 / sizeof(T);
     return [&]<std::size_t... I>(std::index_sequence<I...>) {
-        return std::bit_cast<Vreg>(__builtin_shufflevector(std::bit_cast<V>(a), std::bit_cast<V>(b),
-                                                           static_cast<int>(At(I, n))...));
-    }(std::make_index_sequence<n>{});
+        return std::bit_cast<Vreg>(
+            __builtin_shufflevector(std::bit_cast<V>(a), std::bit_cast<V>(b), static_cast<int>(At(I, n))...));
+    }
+    (std::make_index_sequence<n>{});
 }
 
 /// Lane orders of ZIP, UZP and TRN; Part is 0 for the "1" instructions and 1 for the "2" ones.
@@ -212,7 +252,8 @@ Vreg unzip(const Vreg& n, const Vreg& m, u32 q) {
     return shuffle<T, uzp_order<Part>>(n, m);
 }
 
-// ── Scalar arithmetic ────────────────────────────────────────────────────────────────────────────────────────────
+// ── Scalar arithmetic
+// ────────────────────────────────────────────────────────────────────────────────────────────
 
 /// SatQ: `value` clamped to T's range. W holds both ranges.
 template <class T, class W>

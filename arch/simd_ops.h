@@ -1,7 +1,9 @@
-// Per-lane operations of the Advanced SIMD integer instructions, named after them, and their application to registers.
+// Per-lane operations of the Advanced SIMD integer instructions, named after them, and their application to
+// registers.
 //
-// An operation is a type with `is_signed`, the element sizes its vector and scalar forms allow, and `apply`, whose
-// parameters are any of: d (the old destination lane), the source lanes, and a Qc for those that saturate.
+// An operation is a type with `is_signed`, the element sizes its vector and scalar forms allow, and `apply`,
+// whose parameters are any of: d (the old destination lane), the source lanes, and a Qc for those that
+// saturate.
 #pragma once
 
 #include "arch/simd_lanes.h"
@@ -15,21 +17,28 @@ struct Traits {
     static constexpr unsigned scalar_sizes = ScalarSizes;
 };
 
-// ── Addition, subtraction, difference ────────────────────────────────────────────────────────────────────────────
+// ── Addition, subtraction, difference
+// ────────────────────────────────────────────────────────────────────────────
 
 struct Add : Traits<kUnsigned, kBHSD, kD> {
     template <class T>
-    static constexpr T apply(T a, T b) { return static_cast<T>(a + b); }
+    static constexpr T apply(T a, T b) {
+        return static_cast<T>(a + b);
+    }
 };
 struct Sub : Traits<kUnsigned, kBHSD, kD> {
     template <class T>
-    static constexpr T apply(T a, T b) { return static_cast<T>(a - b); }
+    static constexpr T apply(T a, T b) {
+        return static_cast<T>(a - b);
+    }
 };
 
 template <bool IsSigned>
 struct HalvingAdd : Traits<IsSigned, kBHS> {
     template <class T>
-    static constexpr T apply(T a, T b) { return static_cast<T>((Exact<T>{a} + Exact<T>{b}) >> 1); }
+    static constexpr T apply(T a, T b) {
+        return static_cast<T>((Exact<T>{a} + Exact<T>{b}) >> 1);
+    }
 };
 using Shadd = HalvingAdd<kSigned>;
 using Uhadd = HalvingAdd<kUnsigned>;
@@ -37,7 +46,9 @@ using Uhadd = HalvingAdd<kUnsigned>;
 template <bool IsSigned>
 struct RoundingHalvingAdd : Traits<IsSigned, kBHS> {
     template <class T>
-    static constexpr T apply(T a, T b) { return static_cast<T>((Exact<T>{a} + Exact<T>{b} + 1) >> 1); }
+    static constexpr T apply(T a, T b) {
+        return static_cast<T>((Exact<T>{a} + Exact<T>{b} + 1) >> 1);
+    }
 };
 using Srhadd = RoundingHalvingAdd<kSigned>;
 using Urhadd = RoundingHalvingAdd<kUnsigned>;
@@ -45,7 +56,9 @@ using Urhadd = RoundingHalvingAdd<kUnsigned>;
 template <bool IsSigned>
 struct HalvingSub : Traits<IsSigned, kBHS> {
     template <class T>
-    static constexpr T apply(T a, T b) { return static_cast<T>((Exact<T>{a} - Exact<T>{b}) >> 1); }
+    static constexpr T apply(T a, T b) {
+        return static_cast<T>((Exact<T>{a} - Exact<T>{b}) >> 1);
+    }
 };
 using Shsub = HalvingSub<kSigned>;
 using Uhsub = HalvingSub<kUnsigned>;
@@ -53,7 +66,9 @@ using Uhsub = HalvingSub<kUnsigned>;
 template <bool IsSigned>
 struct SaturatingAdd : Traits<IsSigned, kBHSD, kBHSD> {
     template <class T>
-    static constexpr T apply(T a, T b, Qc& qc) { return saturate<T>(Exact<T>{a} + Exact<T>{b}, qc); }
+    static constexpr T apply(T a, T b, Qc& qc) {
+        return saturate<T>(Exact<T>{a} + Exact<T>{b}, qc);
+    }
 };
 using Sqadd = SaturatingAdd<kSigned>;
 using Uqadd = SaturatingAdd<kUnsigned>;
@@ -61,7 +76,9 @@ using Uqadd = SaturatingAdd<kUnsigned>;
 template <bool IsSigned>
 struct SaturatingSub : Traits<IsSigned, kBHSD, kBHSD> {
     template <class T>
-    static constexpr T apply(T a, T b, Qc& qc) { return saturate<T>(Exact<T>{a} - Exact<T>{b}, qc); }
+    static constexpr T apply(T a, T b, Qc& qc) {
+        return saturate<T>(Exact<T>{a} - Exact<T>{b}, qc);
+    }
 };
 using Sqsub = SaturatingSub<kSigned>;
 using Uqsub = SaturatingSub<kUnsigned>;
@@ -89,12 +106,15 @@ struct AbsoluteDifferenceAccumulate : Traits<IsSigned, kBHS> {
 using Saba = AbsoluteDifferenceAccumulate<kSigned>;
 using Uaba = AbsoluteDifferenceAccumulate<kUnsigned>;
 
-// ── Minimum, maximum, comparison ─────────────────────────────────────────────────────────────────────────────────
+// ── Minimum, maximum, comparison
+// ─────────────────────────────────────────────────────────────────────────────────
 
 template <bool IsSigned>
 struct Maximum : Traits<IsSigned, kBHS> {
     template <class T>
-    static constexpr T apply(T a, T b) { return a > b ? a : b; }
+    static constexpr T apply(T a, T b) {
+        return a > b ? a : b;
+    }
 };
 using Smax = Maximum<kSigned>;
 using Umax = Maximum<kUnsigned>;
@@ -102,7 +122,9 @@ using Umax = Maximum<kUnsigned>;
 template <bool IsSigned>
 struct Minimum : Traits<IsSigned, kBHS> {
     template <class T>
-    static constexpr T apply(T a, T b) { return a < b ? a : b; }
+    static constexpr T apply(T a, T b) {
+        return a < b ? a : b;
+    }
 };
 using Smin = Minimum<kSigned>;
 using Umin = Minimum<kUnsigned>;
@@ -110,7 +132,9 @@ using Umin = Minimum<kUnsigned>;
 template <bool IsSigned>
 struct GreaterThan : Traits<IsSigned, kBHSD, kD> {
     template <class T>
-    static constexpr T apply(T a, T b) { return static_cast<T>(a > b ? -1 : 0); }
+    static constexpr T apply(T a, T b) {
+        return static_cast<T>(a > b ? -1 : 0);
+    }
 };
 using Cmgt = GreaterThan<kSigned>;
 using Cmhi = GreaterThan<kUnsigned>;
@@ -118,29 +142,40 @@ using Cmhi = GreaterThan<kUnsigned>;
 template <bool IsSigned>
 struct GreaterOrEqual : Traits<IsSigned, kBHSD, kD> {
     template <class T>
-    static constexpr T apply(T a, T b) { return static_cast<T>(a >= b ? -1 : 0); }
+    static constexpr T apply(T a, T b) {
+        return static_cast<T>(a >= b ? -1 : 0);
+    }
 };
 using Cmge = GreaterOrEqual<kSigned>;
 using Cmhs = GreaterOrEqual<kUnsigned>;
 
 struct Cmeq : Traits<kUnsigned, kBHSD, kD> {
     template <class T>
-    static constexpr T apply(T a, T b) { return static_cast<T>(a == b ? -1 : 0); }
+    static constexpr T apply(T a, T b) {
+        return static_cast<T>(a == b ? -1 : 0);
+    }
 };
 struct Cmtst : Traits<kUnsigned, kBHSD, kD> {
     template <class T>
-    static constexpr T apply(T a, T b) { return static_cast<T>((a & b) != 0 ? -1 : 0); }
+    static constexpr T apply(T a, T b) {
+        return static_cast<T>((a & b) != 0 ? -1 : 0);
+    }
 };
 struct Cmle : Traits<kSigned, kBHSD, kD> {
     template <class T>
-    static constexpr T apply(T a, T b) { return static_cast<T>(a <= b ? -1 : 0); }
+    static constexpr T apply(T a, T b) {
+        return static_cast<T>(a <= b ? -1 : 0);
+    }
 };
 struct Cmlt : Traits<kSigned, kBHSD, kD> {
     template <class T>
-    static constexpr T apply(T a, T b) { return static_cast<T>(a < b ? -1 : 0); }
+    static constexpr T apply(T a, T b) {
+        return static_cast<T>(a < b ? -1 : 0);
+    }
 };
 
-// ── Shifts by a signed register amount ───────────────────────────────────────────────────────────────────────────
+// ── Shifts by a signed register amount
+// ───────────────────────────────────────────────────────────────────────────
 
 template <bool IsSigned, bool Saturating, bool Rounding, unsigned ScalarSizes>
 struct RegisterShift : Traits<IsSigned, kBHSD, ScalarSizes> {
@@ -164,26 +199,36 @@ using Uqshl = RegisterShift<kUnsigned, true, false, kBHSD>;
 using Sqrshl = RegisterShift<kSigned, true, true, kBHSD>;
 using Uqrshl = RegisterShift<kUnsigned, true, true, kBHSD>;
 
-// ── Multiplication ───────────────────────────────────────────────────────────────────────────────────────────────
+// ── Multiplication
+// ───────────────────────────────────────────────────────────────────────────────────────────────
 
 struct Mul : Traits<kUnsigned, kBHS> {
     template <class T>
-    static constexpr T apply(T a, T b) { return static_cast<T>(Wrapping<T>{a} * Wrapping<T>{b}); }
+    static constexpr T apply(T a, T b) {
+        return static_cast<T>(Wrapping<T>{a} * Wrapping<T>{b});
+    }
 };
 struct Mla : Traits<kUnsigned, kBHS> {
     template <class T>
-    static constexpr T apply(T d, T a, T b) { return static_cast<T>(d + Mul::apply(a, b)); }
+    static constexpr T apply(T d, T a, T b) {
+        return static_cast<T>(d + Mul::apply(a, b));
+    }
 };
 struct Mls : Traits<kUnsigned, kBHS> {
     template <class T>
-    static constexpr T apply(T d, T a, T b) { return static_cast<T>(d - Mul::apply(a, b)); }
+    static constexpr T apply(T d, T a, T b) {
+        return static_cast<T>(d - Mul::apply(a, b));
+    }
 };
 struct Pmul : Traits<kUnsigned, kB> {
     template <class T>
-    static constexpr T apply(T a, T b) { return static_cast<T>(polynomial_multiply(a, b)); }
+    static constexpr T apply(T a, T b) {
+        return static_cast<T>(polynomial_multiply(a, b));
+    }
 };
 
-/// The high half of d * 2^esize ± 2ab, optionally rounded. Computed at half scale, where 32-bit lanes fit 64 bits.
+/// The high half of d * 2^esize ± 2ab, optionally rounded. Computed at half scale, where 32-bit lanes fit 64
+/// bits.
 template <class T>
 constexpr T doubling_multiply_high(s64 d, s64 product, bool round, Qc& qc) {
     constexpr unsigned shift = kBitsOf<T> - 1;
@@ -193,27 +238,38 @@ constexpr T doubling_multiply_high(s64 d, s64 product, bool round, Qc& qc) {
 
 struct Sqdmulh : Traits<kSigned, kHS, kHS> {
     template <class T>
-    static constexpr T apply(T a, T b, Qc& qc) { return doubling_multiply_high<T>(0, s64{a} * b, false, qc); }
+    static constexpr T apply(T a, T b, Qc& qc) {
+        return doubling_multiply_high<T>(0, s64{a} * b, false, qc);
+    }
 };
 struct Sqrdmulh : Traits<kSigned, kHS, kHS> {
     template <class T>
-    static constexpr T apply(T a, T b, Qc& qc) { return doubling_multiply_high<T>(0, s64{a} * b, true, qc); }
+    static constexpr T apply(T a, T b, Qc& qc) {
+        return doubling_multiply_high<T>(0, s64{a} * b, true, qc);
+    }
 };
 struct Sqrdmlah : Traits<kSigned, kHS, kHS> {
     template <class T>
-    static constexpr T apply(T d, T a, T b, Qc& qc) { return doubling_multiply_high<T>(d, s64{a} * b, true, qc); }
+    static constexpr T apply(T d, T a, T b, Qc& qc) {
+        return doubling_multiply_high<T>(d, s64{a} * b, true, qc);
+    }
 };
 struct Sqrdmlsh : Traits<kSigned, kHS, kHS> {
     template <class T>
-    static constexpr T apply(T d, T a, T b, Qc& qc) { return doubling_multiply_high<T>(d, -(s64{a} * b), true, qc); }
+    static constexpr T apply(T d, T a, T b, Qc& qc) {
+        return doubling_multiply_high<T>(d, -(s64{a} * b), true, qc);
+    }
 };
 
-// ── Long operations: apply(d, a, b, qc) with d and the result of twice the width ─────────────────────────────────
+// ── Long operations: apply(d, a, b, qc) with d and the result of twice the width
+// ─────────────────────────────────
 
 template <bool IsSigned>
 struct AddLong : Traits<IsSigned, kBHS> {
     template <class T>
-    static constexpr Wider<T> apply(Wider<T>, T a, T b, Qc&) { return static_cast<Wider<T>>(Wider<T>{a} + b); }
+    static constexpr Wider<T> apply(Wider<T>, T a, T b, Qc&) {
+        return static_cast<Wider<T>>(Wider<T>{a} + b);
+    }
 };
 using Saddl = AddLong<kSigned>;
 using Uaddl = AddLong<kUnsigned>;
@@ -221,7 +277,9 @@ using Uaddl = AddLong<kUnsigned>;
 template <bool IsSigned>
 struct SubLong : Traits<IsSigned, kBHS> {
     template <class T>
-    static constexpr Wider<T> apply(Wider<T>, T a, T b, Qc&) { return static_cast<Wider<T>>(Wider<T>{a} - b); }
+    static constexpr Wider<T> apply(Wider<T>, T a, T b, Qc&) {
+        return static_cast<Wider<T>>(Wider<T>{a} - b);
+    }
 };
 using Ssubl = SubLong<kSigned>;
 using Usubl = SubLong<kUnsigned>;
@@ -287,10 +345,13 @@ struct Sqdmlsl : Traits<kSigned, kHS, kHS> {
 };
 struct Pmull : Traits<kUnsigned, kB> {
     template <class T>
-    static constexpr Wider<T> apply(Wider<T>, T a, T b, Qc&) { return polynomial_multiply(a, b); }
+    static constexpr Wider<T> apply(Wider<T>, T a, T b, Qc&) {
+        return polynomial_multiply(a, b);
+    }
 };
 
-// ── Narrowing of one element: apply<T>(wide, qc) ─────────────────────────────────────────────────────────────────
+// ── Narrowing of one element: apply<T>(wide, qc)
+// ─────────────────────────────────────────────────────────────────
 
 template <bool IsSigned, bool ResultSigned>
 struct SaturatingNarrow : Traits<IsSigned, kBHS, kBHS> {
@@ -307,14 +368,21 @@ using Sqxtun = SaturatingNarrow<kSigned, kUnsigned>;
 struct Xtn : Traits<kUnsigned, kBHS> {
     static constexpr bool result_signed = kUnsigned;
     template <class T>
-    static constexpr T apply(Wider<T> wide, Qc&) { return static_cast<T>(wide); }
+    static constexpr T apply(Wider<T> wide, Qc&) {
+        return static_cast<T>(wide);
+    }
 };
 
-// ── Application to registers ─────────────────────────────────────────────────────────────────────────────────────
+// ── Application to registers
+// ─────────────────────────────────────────────────────────────────────────────────────
 
 template <class Op, class T>
-inline constexpr bool kSaturates = requires(T x, Qc qc) { Op::apply(x, x, qc); } ||
-                                   requires(T x, Qc qc) { Op::apply(x, x, x, qc); };
+inline constexpr bool kSaturates = requires(T x, Qc qc) {
+    Op::apply(x, x, qc);
+}
+|| requires(T x, Qc qc) {
+    Op::apply(x, x, x, qc);
+};
 
 /// One lane of an operation on two sources of the destination's size.
 template <class Op, class T>
@@ -348,8 +416,7 @@ Exec vector_operation(Vcpu& v, u32 q, u32 rn, const Vreg& m, u32 rd) {
     Qc qc;
     if constexpr (kSaturates<Op, T>) {
         // Lanes of zeros do not saturate, so a 64-bit vector's absent lanes leave QC alone.
-        const Vreg result =
-            apply_lanes<Op, T>(masked(v.s.v[rd], q), masked(v.s.v[rn], q), masked(m, q), qc);
+        const Vreg result = apply_lanes<Op, T>(masked(v.s.v[rd], q), masked(v.s.v[rn], q), masked(m, q), qc);
         write_qc(v, qc);
         return write_vector(v, rd, q, result);
     } else {
@@ -361,8 +428,7 @@ Exec vector_operation(Vcpu& v, u32 q, u32 rn, const Vreg& m, u32 rd) {
 template <class Op, class T>
 Exec scalar_operation(Vcpu& v, u32 rn, T m, u32 rd) {
     Qc qc;
-    const T result =
-        apply_lane<Op, T>(v.s.v[rd].template lane<T>(0), v.s.v[rn].template lane<T>(0), m, qc);
+    const T result = apply_lane<Op, T>(v.s.v[rd].template lane<T>(0), v.s.v[rn].template lane<T>(0), m, qc);
     write_qc(v, qc);
     return write_scalar(v, rd, result);
 }
