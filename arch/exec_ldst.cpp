@@ -3,6 +3,7 @@
 // exec_ldst_simd.cpp. Arm ARM C4.1 "Loads and Stores", C6.2.
 //
 // Every handler makes its accesses first and writes registers last, the transferred ones before the base.
+//
 // UNPREDICTABLE: write-back with Rt (or Rt2) equal to Rn: a store stores the old base; a load's result is
 // overwritten by the written-back address. LDP with Rt equal to Rt2: the second value remains.
 #include <type_traits>

@@ -1,19 +1,21 @@
 // Load-exclusive, store-exclusive, load-acquire, store-release (general-purpose registers).
 // Arm ARM C4.1 "Load/store exclusive", "Load/store ordered"; B2.9 "Synchronization and semaphores".
 //
-// How exclusives work on host atomics. A load-exclusive remembers the address, the size and the value it saw;
-// the store-exclusive succeeds if address and size are the same and a host compare-and-swap finds that value
-// still there. So stores of other PEs need not look at anybody's monitor, and the plain store path stays a
-// plain store. SIMPLIFIED: a location that changed and changed back between the two (ABA) passes, where
-// hardware would fail the store. Software that relies on detecting it would need the monitor for more than
-// compare-and-swap or read-modify-write of the loaded value; no such use is known in Linux or its libraries.
-// SIMPLIFIED: losing exclusivity generates no WFE wake-up event by itself.
+// How exclusives work on host atomics. A load-exclusive remembers the address, the size and the value it saw; the
+// store-exclusive succeeds if address and size are the same and a host compare-and-swap finds that value still
+// there. So stores of other PEs need not look at anybody's monitor, and the plain store path stays a plain store.
 //
-// The monitor is cleared by store-exclusives, CLREX and exception return. A store-exclusive checks its
-// address (alignment, translation, write permission) whether or not the monitor is armed; the Arm ARM leaves
-// the order open. UNPREDICTABLE: a store-exclusive of another size or address than the load fails. Rs equal
-// to Rt, Rt2 or Rn: the old values are stored and the status is written last. LDXP with Rt equal to Rt2: the
-// second value remains.
+// SIMPLIFIED: a location that changed and changed back between the two (ABA) passes, where hardware would fail the
+// store. Software that relies on detecting it would need the monitor for more than compare-and-swap or
+// read-modify-write of the loaded value; no such use is known in Linux or its libraries.
+//
+// Losing exclusivity generates no event; WFE watches the location of an armed monitor instead.
+//
+// The monitor is cleared by store-exclusives, CLREX and exception return. A store-exclusive checks its address
+// (alignment, translation, write permission) whether or not the monitor is armed; the Arm ARM leaves the order open.
+//
+// UNPREDICTABLE: a store-exclusive of another size or address than the load fails. Rs equal to Rt, Rt2 or Rn: the
+// old values are stored and the status is written last. LDXP with Rt equal to Rt2: the second value remains.
 //
 // Ordering on the host is explained in mm/guest_access.h.
 #include "arch/decode_section.h"

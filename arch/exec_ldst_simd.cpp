@@ -1,9 +1,10 @@
 // Loads and stores of SIMD&FP registers: scalar and Q forms in all addressing modes, pairs, and the structure
 // loads and stores LD1-LD4, ST1-ST4, LD1R-LD4R. Arm ARM C4.1 "Loads and Stores", C7.2.
 //
-// As for the general-purpose registers: accesses first, then the transferred registers, the base last. A
-// store that reaches into a second page is checked as a whole before anything is stored. UNPREDICTABLE: LDP
-// with Rt equal to Rt2: the second value remains.
+// As for the general-purpose registers: accesses first, then the transferred registers, the base last. A store that
+// reaches into a second page is checked as a whole before anything is stored.
+//
+// UNPREDICTABLE: LDP with Rt equal to Rt2: the second value remains.
 #include "arch/decode_section.h"
 #include "arch/ldst_access.h"
 
