@@ -20,6 +20,13 @@ struct Translation {
     bool walked = false;    // a table walk was made
 };
 
+/// AT instructions: whose permissions they check (Arm ARM C5.4).
+enum class AtKind : u8 {
+    el1,        // S1E1R, S1E1W: PAN does not apply
+    el1_pan,    // S1E1RP, S1E1WP: with PSTATE.PAN
+    el0,        // S1E0R, S1E0W
+};
+
 /// TLB maintenance operations, as one PE applies them.
 enum class TlbiOp : u8 {
     all,        // VMALLE1, ALLE1
@@ -41,6 +48,9 @@ class Mmu {
     /// guest-physical address of every translation-table granule the walk reads. For pinning.
     Translation walk_for_pin(u64 va, const std::function<void(u64 table_pa)>& on_table);
 
+    /// AT: the value of PAR_EL1.
+    u64 address_translation(u64 va, AtKind kind, bool is_write);
+
     /// Bytes of one translation-table page of the regime covering `va` (4, 16 or 64 KiB).
     u64 granule_bytes(u64 va) const;
 
@@ -59,6 +69,7 @@ class Mmu {
     u16 fetch_context() const;
 
     struct Impl;
+    Impl& impl() { return *impl_; }  // for Vcpu's memory accesses (memory_access.cpp)
 
   private:
     std::unique_ptr<Impl> impl_;

@@ -1,0 +1,361 @@
+// The slow paths of data accesses: what the first-level TLB does not answer, MMIO, page crossings, alignment faults, and
+// everything while an operation is traced.
+#include <cstring>
+
+#include "arch/mmu_impl.h"
+
+namespace vmm::arch {
+
+namespace {
+
+/// One data access of an instruction.
+struct Request {
+    u64 va;
+    unsigned size;
+    AccessType type;
+    AccessKind kind;
+
+    bool is_write() const { return type == AccessType::write; }
+    bool misaligned() const { return (va & (size - 1)) != 0; }
+    bool must_be_aligned() const { return kind.ordered || kind.exclusive || kind.atomic; }
+    bool crosses_page() const { return ((va ^ (va + size - 1)) & kPageMask) != 0; }
+};
+
+/// Records the first access of a traced operation; later ones only add to its size.
+void record(Vcpu& v, const Request& request, const PageLookup& found, bool refill) {
+    OpTrace& trace = *v.trace();
+    trace.size = static_cast<u8>(trace.size + request.size);
+    if (trace.has_va) {
+        return;
+    }
+    trace.has_va = true;
+    trace.va = request.va;
+    trace.is_write = request.is_write();
+    trace.is_atomic = request.kind.atomic;
+    trace.is_exclusive = request.kind.exclusive;
+    trace.is_ordered = request.kind.ordered;
+    trace.returns_value = request.kind.returns_value;
+    trace.misaligned = request.misaligned();
+    trace.tlb_refill = refill;
+    trace.tlb_walk = found.walked;
+    if (found.page != nullptr) {
+        trace.pa_valid = true;
+        trace.pa = found.page->pa_page | (request.va & ~kPageMask);
+        trace.is_device = found.page->device || !v.ram().contains(found.page->pa_page);
+    }
+}
+
+/// The first-level TLB would have missed, were it not for the tracing.
+bool misses_first_level(Vcpu& v, const Request& request) {
+    const Mmu::Impl& m = v.mmu().impl();
+    const TlbEntry& entry = v.tlb_.entry(request.va);
+    const u64 tag = (request.va & kPageMask) | (request.kind.unprivileged ? m.user_context : m.data_context);
+    return tag != (request.is_write() ? entry.write_tag : entry.read_tag);
+}
+
+void fill_first_level(Vcpu& v, const Request& request, const PageInfo& page, Privilege privilege, u8* host_page) {
+    const Mmu::Impl& m = v.mmu().impl();
+    const TlbContext context = request.kind.unprivileged ? m.user_context : m.data_context;
+    if (context == kNoFastPath || page.device) {
+        return;
+    }
+    const u64 va_page = request.va & kPageMask;
+    const u64 tag = va_page | context;
+    const bool readable = (page.permissions & permission_bit(AccessType::read, privilege)) != 0;
+    const bool writable = (page.permissions & permission_bit(AccessType::write, privilege)) != 0 && !page.needs_dirty;
+    TlbEntry& entry = v.tlb_.entry(request.va);
+    entry.read_tag = readable ? tag : kNoTag;
+    entry.write_tag = writable ? tag : kNoTag;
+    entry.addend = reinterpret_cast<u64>(host_page) - va_page;
+    entry.pa_page = page.pa_page;
+}
+
+/// Takes the data abort of a refused access. An atomic that could not even read reports the fault of a read.
+void refuse(Vcpu& v, const Request& request, u64 va, u8 code, Privilege privilege) {
+    bool is_write = request.is_write();
+    if (request.kind.atomic && is_write && code != fsc::kAlignment) {
+        is_write = v.mmu().impl().lookup(va, AccessType::read, privilege).page != nullptr;
+    }
+    v.data_abort(va, code, is_write);
+}
+
+/// Translates the page of `va`, checks permission and alignment, records, and takes the fault. `aligned` says whether
+/// alignment is the caller's business.
+PageLookup access_page(Vcpu& v, const Request& request, u64 va, Privilege privilege) {
+    Mmu::Impl& m = v.mmu().impl();
+    const bool first = va == request.va;
+    const bool misaligned = request.misaligned();
+    if (misaligned && (m.check_alignment || request.must_be_aligned())) [[unlikely]] {
+        if (v.trace() != nullptr) {
+            record(v, request, {}, false);
+        }
+        refuse(v, request, va, fsc::kAlignment, privilege);
+        return {};
+    }
+    const bool refill = v.trace() != nullptr && first && misses_first_level(v, request);
+    PageLookup found = m.lookup(va, request.type, privilege);
+    if (v.trace() != nullptr && first) [[unlikely]] {
+        record(v, request, found, refill);
+    }
+    if (found.page == nullptr) [[unlikely]] {
+        refuse(v, request, va, found.fsc, privilege);
+    } else if (misaligned && found.page->device) [[unlikely]] {
+        refuse(v, request, request.va, fsc::kAlignment, privilege);
+        found.page = nullptr;
+    }
+    return found;
+}
+
+/// Guest-physical read outside RAM; misaligned ones (Normal memory) go byte by byte.
+bool mmio_read(Vcpu& v, u64 pa, unsigned size, u64& value) {
+    MmioPort* port = v.config.mmio;
+    if (port == nullptr) {
+        return false;
+    }
+    if (std::has_single_bit(size) && is_aligned(pa, size)) {
+        return port->read(pa, size, value, v.index());
+    }
+    value = 0;
+    for (unsigned i = 0; i < size; ++i) {
+        u64 byte = 0;
+        if (!port->read(pa + i, 1, byte, v.index())) {
+            return false;
+        }
+        value |= (byte & 0xFF) << (8 * i);
+    }
+    return true;
+}
+
+bool mmio_write(Vcpu& v, u64 pa, unsigned size, u64 value) {
+    MmioPort* port = v.config.mmio;
+    if (port == nullptr) {
+        return false;
+    }
+    if (std::has_single_bit(size) && is_aligned(pa, size)) {
+        return port->write(pa, size, value & ones(8 * size), v.index());
+    }
+    for (unsigned i = 0; i < size; ++i) {
+        if (!port->write(pa + i, 1, (value >> (8 * i)) & 0xFF, v.index())) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/// The two physical pieces of an access that crosses into another page, both checked.
+struct Pieces {
+    u64 pa[2];
+    unsigned size[2];
+};
+
+bool split(Vcpu& v, const Request& request, Privilege privilege, Pieces& pieces) {
+    const u64 second_va = (request.va + request.size - 1) & kPageMask;
+    pieces.size[0] = static_cast<unsigned>(second_va - request.va);
+    pieces.size[1] = request.size - pieces.size[0];
+    const PageLookup first = access_page(v, request, request.va, privilege);
+    if (first.page == nullptr) {
+        return false;
+    }
+    pieces.pa[0] = first.page->pa_page | (request.va & ~kPageMask);
+    const PageLookup second = access_page(v, request, second_va, privilege);
+    if (second.page == nullptr) {
+        return false;
+    }
+    pieces.pa[1] = second.page->pa_page;
+    return true;
+}
+
+bool read_crossing(Vcpu& v, const Request& request, Privilege privilege, u64& value) {
+    Pieces pieces;
+    if (!split(v, request, privilege, pieces)) {
+        return false;
+    }
+    u64 part[2] = {0, 0};
+    for (unsigned i = 0; i < 2; ++i) {
+        if (const u8* host = v.ram().host(pieces.pa[i], pieces.size[i])) {
+            for (unsigned k = 0; k < pieces.size[i]; ++k) {
+                part[i] |= u64{mm::load_relaxed<u8>(host + k)} << (8 * k);
+            }
+        } else if (!mmio_read(v, pieces.pa[i], pieces.size[i], part[i])) {
+            v.data_abort(request.va, fsc::kExternalAbort, false);
+            return false;
+        }
+    }
+    value = part[0] | part[1] << (8 * pieces.size[0]);
+    return true;
+}
+
+bool write_crossing(Vcpu& v, const Request& request, Privilege privilege, u64 value) {
+    Pieces pieces;
+    if (!split(v, request, privilege, pieces)) {
+        return false;
+    }
+    const u64 part[2] = {value, value >> (8 * pieces.size[0])};
+    for (unsigned i = 0; i < 2; ++i) {
+        if (u8* host = v.ram().host(pieces.pa[i], pieces.size[i])) {
+            for (unsigned k = 0; k < pieces.size[i]; ++k) {
+                mm::store_relaxed<u8>(host + k, static_cast<u8>(part[i] >> (8 * k)));
+            }
+        } else if (!mmio_write(v, pieces.pa[i], pieces.size[i], part[i])) {
+            v.data_abort(request.va, fsc::kExternalAbort, true);
+            return false;
+        }
+    }
+    return true;
+}
+
+u64 load(const u8* host, unsigned size) {
+    switch (size) {
+        case 1: return mm::load_relaxed<u8>(host);
+        case 2: return mm::load_relaxed<u16>(host);
+        case 4: return mm::load_relaxed<u32>(host);
+        default: return mm::load_relaxed<u64>(host);
+    }
+}
+
+void store(u8* host, unsigned size, u64 value) {
+    switch (size) {
+        case 1: mm::store_relaxed<u8>(host, static_cast<u8>(value)); break;
+        case 2: mm::store_relaxed<u16>(host, static_cast<u16>(value)); break;
+        case 4: mm::store_relaxed<u32>(host, static_cast<u32>(value)); break;
+        default: mm::store_relaxed<u64>(host, value); break;
+    }
+}
+
+}  // namespace
+
+bool Vcpu::read_slow(u64 va, unsigned size, u64& value, AccessKind kind) {
+    const Request request{va, size, AccessType::read, kind};
+    const Privilege privilege = mmu_->impl().privilege(kind.unprivileged);
+    if (request.crosses_page()) [[unlikely]] {
+        return read_crossing(*this, request, privilege, value);
+    }
+    const PageLookup found = access_page(*this, request, va, privilege);
+    if (found.page == nullptr) [[unlikely]] {
+        return false;
+    }
+    if (u8* host_page = config.ram.host(found.page->pa_page, kPageSize)) [[likely]] {
+        fill_first_level(*this, request, *found.page, privilege, host_page);
+        value = load(host_page + (va & ~kPageMask), size);
+        return true;
+    }
+    if (mmio_read(*this, found.page->pa_page | (va & ~kPageMask), size, value)) {
+        return true;
+    }
+    data_abort(va, fsc::kExternalAbort, false);
+    return false;
+}
+
+bool Vcpu::write_slow(u64 va, unsigned size, u64 value, AccessKind kind) {
+    const Request request{va, size, AccessType::write, kind};
+    const Privilege privilege = mmu_->impl().privilege(kind.unprivileged);
+    if (request.crosses_page()) [[unlikely]] {
+        return write_crossing(*this, request, privilege, value);
+    }
+    const PageLookup found = access_page(*this, request, va, privilege);
+    if (found.page == nullptr) [[unlikely]] {
+        return false;
+    }
+    if (u8* host_page = config.ram.host(found.page->pa_page, kPageSize)) [[likely]] {
+        fill_first_level(*this, request, *found.page, privilege, host_page);
+        store(host_page + (va & ~kPageMask), size, value);
+        return true;
+    }
+    if (mmio_write(*this, found.page->pa_page | (va & ~kPageMask), size, value)) {
+        return true;
+    }
+    data_abort(va, fsc::kExternalAbort, true);
+    return false;
+}
+
+bool Vcpu::read_pair(u64 va, u64& first, u64& second, AccessKind kind) {
+    const TlbEntry& entry = tlb_.entry(va);
+    const u64 probe = ((va + 15) & kPageMask) | (kind.unprivileged ? unprivileged_ctx_ : ctx_);
+    if (probe == entry.read_tag) [[likely]] {
+        first = mm::load_relaxed<u64>(reinterpret_cast<const void*>(va + entry.addend));
+        second = mm::load_relaxed<u64>(reinterpret_cast<const void*>(va + 8 + entry.addend));
+        return true;
+    }
+    if (((va ^ (va + 15)) & kPageMask) != 0 && !probe_access(va, 16, AccessType::read, kind)) {
+        return false;
+    }
+    return read_slow(va, 8, first, kind) && read_slow(va + 8, 8, second, kind);
+}
+
+bool Vcpu::write_pair(u64 va, u64 first, u64 second, AccessKind kind) {
+    const TlbEntry& entry = tlb_.entry(va);
+    const u64 probe = ((va + 15) & kPageMask) | (kind.unprivileged ? unprivileged_ctx_ : ctx_);
+    if (probe == entry.write_tag) [[likely]] {
+        mm::store_relaxed<u64>(reinterpret_cast<void*>(va + entry.addend), first);
+        mm::store_relaxed<u64>(reinterpret_cast<void*>(va + 8 + entry.addend), second);
+        return true;
+    }
+    if (((va ^ (va + 15)) & kPageMask) != 0 && !probe_access(va, 16, AccessType::write, kind)) {
+        return false;
+    }
+    return write_slow(va, 8, first, kind) && write_slow(va + 8, 8, second, kind);
+}
+
+bool Vcpu::probe_access(u64 va, u64 size, AccessType type, AccessKind kind) {
+    Mmu::Impl& m = mmu_->impl();
+    const Privilege privilege = m.privilege(kind.unprivileged);
+    // The elements are accessed later and add their sizes then.
+    const Request whole{va, 0, type, kind};
+    const bool must_be_aligned = whole.must_be_aligned();
+    if (must_be_aligned && std::has_single_bit(size) && !is_aligned(va, size)) {
+        if (trace_ != nullptr) {
+            record(*this, whole, {}, false);
+        }
+        refuse(*this, whole, va, fsc::kAlignment, privilege);
+        return false;
+    }
+    const u64 pages = size == 0 ? 0 : (((va + size - 1) & kPageMask) - (va & kPageMask)) / kPageSize + 1;
+    for (u64 i = 0; i < pages; ++i) {
+        const u64 at = i == 0 ? va : (va & kPageMask) + i * kPageSize;
+        const bool refill = trace_ != nullptr && i == 0 && misses_first_level(*this, whole);
+        const PageLookup found = m.lookup(at, type, privilege);
+        if (trace_ != nullptr && i == 0) {
+            record(*this, whole, found, refill);
+            trace_->misaligned = false;
+        }
+        if (found.page == nullptr) {
+            refuse(*this, whole, at, found.fsc, privilege);
+            return false;
+        }
+        if (!config.ram.contains(found.page->pa_page) && config.mmio == nullptr) {
+            data_abort(at, fsc::kExternalAbort, type == AccessType::write);
+            return false;
+        }
+    }
+    return true;
+}
+
+u8* Vcpu::host_for_atomic(u64 va, unsigned size, AccessType type, AccessKind kind) {
+    const Request request{va, size, type, kind};
+    const Privilege privilege = mmu_->impl().privilege(kind.unprivileged);
+    if (request.misaligned()) [[unlikely]] {
+        if (trace_ != nullptr) {
+            record(*this, request, {}, false);
+        }
+        refuse(*this, request, va, fsc::kAlignment, privilege);
+        return nullptr;
+    }
+    const TlbEntry& entry = tlb_.entry(va);
+    const u64 probe = (va & kPageMask) | (kind.unprivileged ? unprivileged_ctx_ : ctx_);
+    if (probe == (type == AccessType::write ? entry.write_tag : entry.read_tag)) [[likely]] {
+        return reinterpret_cast<u8*>(va + entry.addend);
+    }
+    const PageLookup found = access_page(*this, request, va, privilege);
+    if (found.page == nullptr) {
+        return nullptr;
+    }
+    u8* host_page = config.ram.host(found.page->pa_page, kPageSize);
+    if (host_page == nullptr) {
+        refuse(*this, request, va, fsc::kUnsupportedAtomic, privilege);
+        return nullptr;
+    }
+    fill_first_level(*this, request, *found.page, privilege, host_page);
+    return host_page + (va & ~kPageMask);
+}
+
+}  // namespace vmm::arch
