@@ -1,0 +1,240 @@
+#include "spe/event_model.h"
+
+#include <algorithm>
+
+#include "spe/op_type.h"
+#include "spe/spe_words.h"
+
+namespace vmm::spe {
+
+namespace {
+
+using arch::OpClass;
+
+constexpr unsigned kLineShift = 6;
+constexpr unsigned kPageShift = 12;
+constexpr u64 kLineBytes = u64{1} << kLineShift;
+
+// Capacities modelled: 64 KiB of L1 lines, 1 MiB and 8 MiB of pages.
+constexpr unsigned kL1Sets = 256;
+constexpr unsigned kL1Ways = 4;
+constexpr unsigned kL2Sets = 32;
+constexpr unsigned kL2Ways = 8;
+constexpr unsigned kLlcSets = 256;
+constexpr unsigned kLlcWays = 8;
+
+/// Cycles: a base and the width of the variation above it.
+struct Cycles {
+    u32 base;
+    u32 spread;
+};
+
+/// From issue to completion, without memory.
+constexpr Cycles execution_cycles(OpClass op_class) {
+    switch (op_class) {
+        case OpClass::multiply: return {2, 1};
+        case OpClass::divide: return {5, 7};
+        case OpClass::fp: return {2, 2};
+        case OpClass::fp_divide: return {7, 8};
+        case OpClass::fp_cond: return {2, 0};
+        case OpClass::simd: return {2, 1};
+        case OpClass::simd_fp: return {3, 1};
+        case OpClass::crypto: return {2, 1};
+        case OpClass::prefetch: return {1, 1};
+        case OpClass::cache_op: return {8, 12};
+        case OpClass::dc_zva: return {4, 4};
+        case OpClass::eret: return {12, 8};
+        case OpClass::store:
+        case OpClass::store_fp:
+        case OpClass::store_simd: return {1, 1};  // completes into the store buffer
+        default: return {1, 1};
+    }
+}
+
+/// Load-to-use, by where the data was.
+constexpr Cycles memory_cycles(MemoryLevel level) {
+    switch (level) {
+        case MemoryLevel::l1: return {4, 1};
+        case MemoryLevel::l2: return {11, 4};
+        case MemoryLevel::llc: return {38, 24};
+        case MemoryLevel::dram: return {150, 100};
+        case MemoryLevel::device: return {120, 80};
+    }
+    return {4, 1};
+}
+
+/// The Neoverse encoding, which perf decodes by the MIDR.
+constexpr u16 data_source(MemoryLevel level) {
+    switch (level) {
+        case MemoryLevel::l1: return 0x0;
+        case MemoryLevel::l2: return 0x8;
+        case MemoryLevel::llc: return 0xB;
+        case MemoryLevel::dram:
+        case MemoryLevel::device: return 0xE;  // IMPDEF: the encoding has nothing for devices
+    }
+    return 0;
+}
+
+constexpr Cycles kIssue{1, 6};
+constexpr Cycles kMispredictPenalty{8, 6};
+constexpr Cycles kAtomicExtra{4, 4};
+constexpr Cycles kMisalignedExtra{1, 1};
+constexpr Cycles kTlbHit{1, 0};
+constexpr Cycles kTlbRefill{5, 2};
+constexpr Cycles kTlbWalk{25, 30};
+constexpr Cycles kExceptionExtra{10, 8};
+
+}  // namespace
+
+bool RecencyTable::touch(u64 key) {
+    const std::size_t set = static_cast<std::size_t>((key ^ key >> 11) & (next_.size() - 1));
+    u64* const way = &tags_[set * ways_];
+    if (std::find(way, way + ways_, key + 1) != way + ways_) {
+        return true;
+    }
+    way[next_[set]] = key + 1;
+    next_[set] = static_cast<u8>((next_[set] + 1u) % ways_);
+    return false;
+}
+
+void RecencyTable::clear() {
+    std::fill(tags_.begin(), tags_.end(), 0);
+    std::fill(next_.begin(), next_.end(), u8{0});
+}
+
+bool BranchPredictor::conditional(const arch::OpTrace& trace) {
+    u8& counter = counters_[(trace.pc >> 2 ^ trace.pc >> 12) % kCounters];
+    if (counter == 0) {
+        counter = trace.taken ? 3 : 2;  // a branch seen for the first time is guessed right
+        return false;
+    }
+    const bool predicted_taken = counter >= 3;
+    counter = static_cast<u8>(trace.taken ? std::min(counter + 1, 4) : std::max(counter - 1, 1));
+    return predicted_taken != trace.taken;
+}
+
+bool BranchPredictor::indirect(const arch::OpTrace& trace) {
+    Target& entry = targets_[(trace.pc >> 2 ^ trace.pc >> 10) % kTargets];
+    const bool right = entry.pc == trace.pc && entry.target == trace.target;
+    entry = {trace.pc, trace.target};
+    return !right;
+}
+
+bool BranchPredictor::mispredicted(const arch::OpTrace& trace) {
+    switch (trace.op_class) {
+        case OpClass::branch_cond: return conditional(trace);
+        case OpClass::branch_ind:
+        case OpClass::branch_ind_link: return trace.taken && indirect(trace);
+        default: return false;  // direct branches, and returns, which a return stack predicts
+    }
+}
+
+void BranchPredictor::clear() {
+    counters_.fill(0);
+    targets_.fill({});
+}
+
+EventModel::EventModel(u8 pmsver, u64 seed)
+    : pmsver_(pmsver),
+      rng_(seed),
+      l1_lines_(kL1Sets, kL1Ways),
+      l2_pages_(kL2Sets, kL2Ways),
+      llc_pages_(kLlcSets, kLlcWays) {}
+
+void EventModel::reset() {
+    l1_lines_.clear();
+    l2_pages_.clear();
+    llc_pages_.clear();
+    predictor_.clear();
+}
+
+/// A line sampled recently is a hit. Of the others, an access of `size` bytes in a sequence is the first of its line once
+/// in 64/size times; the rest were brought in by neighbours that were not sampled. Pages stand for the levels below.
+MemoryLevel EventModel::locate(const arch::OpTrace& trace) {
+    if (trace.is_device) {
+        return MemoryLevel::device;
+    }
+    const bool in_l2 = l2_pages_.touch(trace.pa >> kPageShift);
+    const bool in_llc = llc_pages_.touch(trace.pa >> kPageShift);
+    if (l1_lines_.touch(trace.pa >> kLineShift)) {
+        return MemoryLevel::l1;
+    }
+    if (rng_.below(kLineBytes) >= std::clamp<u64>(trace.size, 1, kLineBytes)) {
+        return MemoryLevel::l1;
+    }
+    return in_l2 ? MemoryLevel::l2 : in_llc ? MemoryLevel::llc : MemoryLevel::dram;
+}
+
+void EventModel::memory_events(const arch::OpTrace& trace, Sample& sample) {
+    if (trace.has_va) {
+        sample.events |= event::kTlbAccess;
+        sample.events |= trace.tlb_walk ? event::kTlbWalk : 0;
+        sample.events |= trace.misaligned && pmsver_ >= kSpeV1p1 ? event::kMisaligned : 0;
+        sample.va = trace.va;
+    }
+    MemoryLevel level = MemoryLevel::l1;
+    if (trace.pa_valid && !trace.exception) {
+        level = locate(trace);
+        sample.pa = trace.pa;
+        if (level != MemoryLevel::device) {
+            sample.events |= event::kL1dAccess;
+        }
+        if (level == MemoryLevel::l2 || level == MemoryLevel::llc || level == MemoryLevel::dram) {
+            sample.events |= event::kL1dRefill;
+        }
+        if (level == MemoryLevel::llc || level == MemoryLevel::dram) {
+            sample.events |= event::kLlcAccess;
+        }
+        if (level == MemoryLevel::dram) {
+            sample.events |= event::kLlcMiss;
+        }
+        if (pmsver_ >= kSpeV1p4 && sample.type.is_load() && (sample.events & event::kL1dRefill) != 0) {
+            sample.events |= event::kL2Access | (level != MemoryLevel::l2 ? event::kL2Miss : 0);
+        }
+    }
+    if (sample.type.is_load() && !trace.exception) {
+        sample.data_source = data_source(level);
+    }
+    latencies(trace, level, sample);
+}
+
+void EventModel::latencies(const arch::OpTrace& trace, MemoryLevel level, Sample& sample) {
+    const auto cycles = [this](Cycles c) { return vary(c.base, c.spread); };
+    sample.issue_latency = cycles(kIssue);
+    u32 rest = cycles(execution_cycles(trace.op_class));
+    if (sample.type.is_memory() && trace.has_va) {
+        const u32 translation =
+            cycles(trace.tlb_walk ? kTlbWalk : trace.tlb_refill ? kTlbRefill : kTlbHit);
+        sample.translation_latency = translation;
+        rest += translation;
+        rest += sample.type.is_load() && !trace.exception ? cycles(memory_cycles(level)) : 0;
+        rest += trace.op_class == OpClass::atomic ? cycles(kAtomicExtra) : 0;
+        rest += trace.misaligned ? cycles(kMisalignedExtra) : 0;
+    }
+    rest += (sample.events & event::kMispredicted) != 0 ? cycles(kMispredictPenalty) : 0;
+    rest += trace.exception ? cycles(kExceptionExtra) : 0;
+    sample.total_latency = sample.issue_latency + rest;
+}
+
+Sample EventModel::evaluate(const arch::OpTrace& trace) {
+    Sample sample;
+    sample.type = classify(trace, pmsver_);
+    sample.pc = {trace.pc, trace.el};
+    sample.events = event::kRetired;
+    sample.events |= trace.exception ? event::kException : 0;
+    sample.events |= trace.conditional && trace.cond_failed ? event::kNotTaken : 0;
+    if (sample.type.packet == OpPacketClass::branch && !trace.exception) {
+        sample.events |= predictor_.mispredicted(trace) ? event::kMispredicted : 0;
+        if (trace.taken) {
+            sample.target = CodeAddress{trace.target, trace.target_el};
+        }
+    }
+    if (sample.type.is_memory()) {
+        memory_events(trace, sample);
+    } else {
+        latencies(trace, MemoryLevel::l1, sample);
+    }
+    return sample;
+}
+
+}  // namespace vmm::spe

@@ -1,0 +1,86 @@
+// Events, latencies and the data source of a sampled operation.
+//
+// SIMPLIFIED: an interpreter has no caches and no pipeline. What the operation itself shows is exact (exception, condition
+// failed, table walk, misalignment). Cache levels, cycles and branch prediction are modelled, from sampled operations
+// alone; README.md says how, and what the numbers can and cannot be used for.
+#pragma once
+
+#include <array>
+#include <vector>
+
+#include "arch/op_trace.h"
+#include "spe/sample.h"
+#include "vmm/base/rng.h"
+#include "vmm/base/types.h"
+
+namespace vmm::spe {
+
+/// Where a data access was satisfied.
+enum class MemoryLevel : u8 { l1, l2, llc, dram, device };
+
+/// Tags of the most recent keys: set associative, first in first out.
+class RecencyTable {
+  public:
+    /// `sets` is a power of two.
+    RecencyTable(unsigned sets, unsigned ways) : ways_(ways), tags_(std::size_t{sets} * ways), next_(sets) {}
+
+    /// True when `key` is present; inserts it otherwise.
+    bool touch(u64 key);
+    void clear();
+
+  private:
+    unsigned ways_;
+    std::vector<u64> tags_;  // key + 1; 0 = empty
+    std::vector<u8> next_;   // way to replace, per set
+};
+
+/// Two-bit counters for conditional branches and last targets for indirect ones.
+class BranchPredictor {
+  public:
+    /// True when the branch was mispredicted; learns from it.
+    bool mispredicted(const arch::OpTrace& trace);
+    void clear();
+
+  private:
+    static constexpr unsigned kCounters = 1024;
+    static constexpr unsigned kTargets = 256;
+
+    bool conditional(const arch::OpTrace& trace);
+    bool indirect(const arch::OpTrace& trace);
+
+    struct Target {
+        u64 pc = 0;
+        u64 target = 0;
+    };
+    std::array<u8, kCounters> counters_{};  // 0 = not seen; else 1..4, from strongly not taken to strongly taken
+    std::array<Target, kTargets> targets_{};
+};
+
+/// State of one PE's model.
+class EventModel {
+  public:
+    /// `pmsver` decides which events exist; `seed` makes the variation repeatable.
+    EventModel(u8 pmsver, u64 seed);
+
+    /// Forgets everything learned.
+    void reset();
+
+    /// Fills type, PC, target, VA, PA, events, latencies and data source. Context and timestamp are left out; PA is given
+    /// whenever it is known.
+    Sample evaluate(const arch::OpTrace& trace);
+
+  private:
+    MemoryLevel locate(const arch::OpTrace& trace);
+    void memory_events(const arch::OpTrace& trace, Sample& sample);
+    void latencies(const arch::OpTrace& trace, MemoryLevel level, Sample& sample);
+    u32 vary(u32 base, u32 spread) { return base + static_cast<u32>(rng_.below(u64{spread} + 1)); }
+
+    const u8 pmsver_;
+    Rng rng_;
+    RecencyTable l1_lines_;
+    RecencyTable l2_pages_;
+    RecencyTable llc_pages_;
+    BranchPredictor predictor_;
+};
+
+}  // namespace vmm::spe

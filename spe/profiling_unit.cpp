@@ -1,0 +1,395 @@
+#include "spe/profiling_unit.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "arch/pmu.h"
+#include "arch/vcpu.h"
+#include "spe/max_buffer_size.h"
+#include "vmm/base/check.h"
+#include "vmm/base/log.h"
+
+namespace vmm::spe {
+
+namespace {
+
+// PMU events of the profiling unit. Arm ARM, "Common event numbers".
+constexpr u16 kSamplePop = 0x4000;
+constexpr u16 kSampleFeed = 0x4001;
+constexpr u16 kSampleFiltrate = 0x4002;
+constexpr u16 kSampleBufferFull = 0x8123;
+constexpr u16 kSampleFeedBranch = 0x812A;
+constexpr u16 kSampleFeedLoad = 0x812B;
+constexpr u16 kSampleFeedStore = 0x812C;
+constexpr u16 kSampleFeedOp = 0x812D;
+constexpr u16 kSampleFeedEvent = 0x812E;
+constexpr u16 kSampleFeedLatency = 0x812F;
+
+constexpr RecordFormat record_format(const ProfilingConfig& config) {
+    return {.counter_bits = config.counter_bits,
+            .event_bytes = config.pmsver >= kSpeV1p4 ? 4u : 2u,
+            .data_source_bytes = 1};
+}
+
+}  // namespace
+
+/// The EL1&0 regime of the vCPU: buffer writes are privileged, and PSTATE.PAN does not apply to them.
+class ProfilingUnit::OwnerRegime final : public BufferRegime, public RecordSink {
+  public:
+    explicit OwnerRegime(arch::Vcpu& vcpu) : v_(vcpu) {}
+
+    StoreResult store(u64 va, const Record& record) override {
+        const arch::Translation t = v_.mmu().translate(va, arch::AccessType::write, true, true);
+        if (!t.ok) {
+            return {StoreResult::Kind::fault, t.fsc};
+        }
+        u8* host = v_.ram().host(t.pa, record.size());
+        if (host == nullptr) {
+            return {StoreResult::Kind::external_abort, 0};
+        }
+        for (std::size_t i = 0; i < record.size(); i += sizeof(u64)) {
+            u64 word = 0;
+            std::memcpy(&word, &record[i], sizeof(word));
+            mm::store_relaxed<u64>(host + i, word);
+        }
+        return {};
+    }
+
+    RegimeKey key(u64 va) const override {
+        constexpr u64 kBaseAndRange = bits(~u64{0}, 47, 1) << 1;
+        const u64 base = bit(va, 55) ? v_.s.ttbr1_el1 : v_.s.ttbr0_el1;
+        return {base & kBaseAndRange, v_.s.tcr_el1, bit(v_.s.sctlr_el1, 0)};
+    }
+
+    u64 generation() const override { return v_.mmu().generation(); }
+
+    BufferPage walk(u64 va, std::vector<mm::GuestRange>& tables) override {
+        const u64 granule = v_.mmu().granule_bytes(va);
+        const arch::Translation t = v_.mmu().walk_for_pin(
+            va, [&](u64 table_pa) { tables.push_back({align_down(table_pa, granule), granule}); });
+        // Consecutive pages share their tables.
+        if (tables.size() >= 16) {
+            std::sort(tables.begin(), tables.end(),
+                      [](const mm::GuestRange& a, const mm::GuestRange& b) { return a.pa < b.pa; });
+            tables.erase(std::unique(tables.begin(), tables.end()), tables.end());
+        }
+        return {t.ok, t.pa, t.page_size};
+    }
+
+  private:
+    arch::Vcpu& v_;
+};
+
+ProfilingUnit::ProfilingUnit(arch::Vcpu& vcpu, const ProfilingConfig& config, mm::HostMemory* memory)
+    : v_(vcpu),
+      config_(config),
+      masks_(register_masks(config.pmsver, config.counter_bits)),
+      format_(record_format(config)),
+      sampler_(config.seed * 2 + 1),
+      model_(config.pmsver, config.seed * 2 + 2),
+      buffer_(config.pmsver, masks_, config.max_buffer_size),
+      regime_(std::make_unique<OwnerRegime>(vcpu)) {
+    VMM_CHECK(config.pmsver >= kSpeV1p0 && config.pmsver <= kSpeV1p4);
+    VMM_CHECK(config.counter_bits == 12 || config.counter_bits == 16);
+    if (memory != nullptr && memory->pin_kind() != mm::PinKind::none) {
+        pins_ = std::make_unique<PinCache>(*memory);
+    }
+}
+
+ProfilingUnit::~ProfilingUnit() = default;
+
+void ProfilingUnit::attach() {
+    const std::vector<arch::SysregRow> rows = sysreg_rows();
+    v_.sysregs.add(rows, this);
+    v_.set_observer(this);
+}
+
+void ProfilingUnit::reset() {
+    pmscr_ = kPmscrFixed;
+    filters_ = {};
+    sampler_.reset();
+    model_.reset();
+    buffer_.reset();
+    segment_counts_ = false;
+    caught_up_ = 0;
+    if (pins_ != nullptr) {
+        pins_->clear();
+        publish_pin_stats();
+    }
+}
+
+// ── When profiling is on ─────────────────────────────────────────────────────────────────────────────────────────────
+
+/// Without EL2 and EL3: the buffer belongs to EL1, and PMSCR_EL1 selects the Exception levels.
+bool ProfilingUnit::profiling_enabled(u8 el) const {
+    const bool selected = el == 0 ? pmscr::E0Spe::get(pmscr_) != 0 : pmscr::E1Spe::get(pmscr_) != 0;
+    return selected && buffer_.enabled();
+}
+
+bool ProfilingUnit::profiling_enabled_somewhere() const {
+    return profiling_enabled(0) || profiling_enabled(1);
+}
+
+u64 ProfilingUnit::ops_until_sample() const {
+    segment_start_ = v_.ops_executed();
+    segment_counts_ = profiling_enabled(v_.s.el);
+    return segment_counts_ ? sampler_.ops_until_sample() : ~u64{0};
+}
+
+/// What a handler that looks at the counter must add to what the engine has reported. Includes the operation it is in.
+u64 ProfilingUnit::unreported() const {
+    return segment_counts_ ? v_.ops_executed() - segment_start_ - caught_up_ : 0;
+}
+
+/// Brings the counter up to date inside a segment; what the engine reports later is reduced by it.
+void ProfilingUnit::catch_up() {
+    const u64 ops = unreported();
+    sampler_.advance(ops);
+    caught_up_ += ops;
+}
+
+void ProfilingUnit::on_ops_executed(u64 count) {
+    counters_.population.add(count);
+    v_.pmu().count(kSamplePop, count);
+    sampler_.advance(count - std::min(count, caught_up_));
+    caught_up_ = 0;
+    segment_counts_ = false;
+}
+
+// ── One sample ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+/// Adds what depends on the collection controls.
+void ProfilingUnit::complete(Sample& sample) const {
+    if (pmscr::Cx::get(pmscr_) != 0) {
+        sample.context_el1 = static_cast<u32>(v_.s.contextidr_el1);
+    }
+    if (pmscr::Pa::get(pmscr_) == 0) {
+        sample.pa.reset();
+    }
+    if (pmscr::Ts::get(pmscr_) != 0) {
+        sample.timestamp = v_.config.counter->count();
+    }
+}
+
+void ProfilingUnit::count_filter_events(const Sample& sample, const FilterResult& result) {
+    arch::Pmu& pmu = v_.pmu();
+    pmu.count(kSampleFeed, 1);
+    if ((sample.type.flags & kTypeBranch) != 0) {
+        pmu.count(kSampleFeedBranch, 1);
+    }
+    if ((sample.type.flags & kTypeLoad) != 0) {
+        pmu.count(kSampleFeedLoad, 1);
+    }
+    if ((sample.type.flags & kTypeStore) != 0) {
+        pmu.count(kSampleFeedStore, 1);
+    }
+    if (pmsfcr::Ft::get(filters_.pmsfcr) != 0 && result.type) {
+        pmu.count(kSampleFeedOp, 1);
+    }
+    if ((filters_.pmsfcr & (pmsfcr::Fe::kMask | pmsfcr::FnE::kMask)) != 0 && result.events && result.inverted_events) {
+        pmu.count(kSampleFeedEvent, 1);
+    }
+    if (pmsfcr::Fl::get(filters_.pmsfcr) != 0 && result.latency) {
+        pmu.count(kSampleFeedLatency, 1);
+    }
+    if (result.keep()) {
+        pmu.count(kSampleFiltrate, 1);
+    }
+}
+
+void ProfilingUnit::on_sample(const arch::OpTrace& trace) {
+    on_ops_executed(1);
+    counters_.samples.add(1);
+    if (!buffer_.enabled()) {
+        counters_.dropped.add(1);
+        return;
+    }
+    Sample sample = model_.evaluate(trace);
+    const FilterResult result = filter(filters_, masks_.pmsevfr, sample);
+    count_filter_events(sample, result);
+    if (!result.keep()) {
+        counters_.filtered.add(1);
+        return;
+    }
+    if (buffer_.discards()) {
+        counters_.discarded.add(1);
+        return;
+    }
+    complete(sample);
+    const BufferEvent event = buffer_.append(encode(sample, format_), *regime_);
+    if (event == BufferEvent::written || event == BufferEvent::filled) {
+        counters_.records.add(1);
+        counters_.bytes.add(kRecordBytes);
+    }
+    count_event(event);
+}
+
+void ProfilingUnit::count_event(BufferEvent event) {
+    switch (event) {
+        case BufferEvent::ready:
+        case BufferEvent::written: break;
+        case BufferEvent::ignored: counters_.ignored_aborts.add(1); break;
+        case BufferEvent::filled:
+            counters_.buffer_full.add(1);
+            v_.pmu().count(kSampleBufferFull, 1);
+            break;
+        case BufferEvent::too_large:
+            counters_.too_large.add(1);
+            VMM_GUEST_LOG("spe", "buffer larger than the limit of {} bytes vcpu={} PMBPTR_EL1={:#x} PMBLIMITR_EL1={:#x}",
+                          config_.max_buffer_size, v_.index(), buffer_.pointer(), buffer_.limitr());
+            break;
+        case BufferEvent::fault:
+        case BufferEvent::misaligned:
+            counters_.faults.add(1);
+            VMM_GUEST_LOG("spe", "buffer fault vcpu={} PMBSR_EL1={:#x} PMBPTR_EL1={:#x} PMBLIMITR_EL1={:#x}",
+                          v_.index(), buffer_.status(), buffer_.pointer(), buffer_.limitr());
+            break;
+    }
+}
+
+// ── Registers ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+/// A buffer that is enabled is pinned at once, sampled or not: the walk then costs the guest's register write, not its
+/// samples. Pages that are not mapped yet stay unpinned, and fault when they are written.
+void ProfilingUnit::pin_buffer() {
+    if (pins_ == nullptr || !buffer_.enabled() || buffer_.discards() || buffer_.exceeds_limit()) {
+        return;
+    }
+    pins_->enable(buffer_.pointer(), buffer_.limit(), *regime_);
+    publish_pin_stats();
+}
+
+void ProfilingUnit::publish_pin_stats() {
+    // stats() may be called from another thread: publish what the cache counts for its own.
+    const PinCacheStats now = pins_->stats();
+    const auto publish = [](Counter& counter, u64 value) { counter.add(value - counter.get()); };
+    publish(counters_.enables, now.enables);
+    publish(counters_.hits, now.hits);
+    publish(counters_.table_hits, now.table_hits);
+    publish(counters_.walks, now.walks);
+    publish(counters_.pages_walked, now.pages_walked);
+    publish(counters_.pin_failures, now.failures);
+    publish(counters_.pinned_bytes, now.bytes);
+}
+
+void ProfilingUnit::control_written(bool buffer_registers) {
+    if (buffer_registers) {
+        pin_buffer();
+    }
+    if (profiling_enabled_somewhere()) {
+        count_event(buffer_.check());
+    }
+    v_.observer_changed();
+}
+
+u64 ProfilingUnit::read_pmsicr(void* self, arch::Vcpu&) {
+    const auto& unit = *static_cast<ProfilingUnit*>(self);
+    return unit.sampler_.count_after(unit.unreported());
+}
+
+void ProfilingUnit::write_pmsicr(void* self, arch::Vcpu& v, u64 value) {
+    auto& unit = *static_cast<ProfilingUnit*>(self);
+    unit.catch_up();
+    unit.sampler_.set_count(static_cast<u32>(value & unit.masks_.pmsicr));
+    v.observer_changed();
+}
+
+void ProfilingUnit::write_pmsirr(void* self, arch::Vcpu& v, u64 value) {
+    auto& unit = *static_cast<ProfilingUnit*>(self);
+    unit.catch_up();  // reloads so far used the old interval
+    unit.sampler_.set_reload(value & unit.masks_.pmsirr);
+    v.observer_changed();
+}
+
+void ProfilingUnit::write_pmscr(void* self, arch::Vcpu&, u64 value) {
+    auto& unit = *static_cast<ProfilingUnit*>(self);
+    unit.pmscr_ = (value & unit.masks_.pmscr) | kPmscrFixed;
+    unit.control_written(false);
+}
+
+void ProfilingUnit::write_pmblimitr(void* self, arch::Vcpu&, u64 value) {
+    auto& unit = *static_cast<ProfilingUnit*>(self);
+    unit.buffer_.set_limitr(value);
+    unit.control_written(true);
+}
+
+void ProfilingUnit::write_pmbptr(void* self, arch::Vcpu&, u64 value) {
+    auto& unit = *static_cast<ProfilingUnit*>(self);
+    unit.buffer_.set_pointer(value);
+    unit.control_written(true);
+}
+
+void ProfilingUnit::write_pmbsr(void* self, arch::Vcpu&, u64 value) {
+    auto& unit = *static_cast<ProfilingUnit*>(self);
+    unit.buffer_.set_status(value);
+    unit.control_written(true);
+}
+
+std::vector<arch::SysregRow> ProfilingUnit::sysreg_rows() {
+    using arch::SysregAccess;
+    using arch::SysregRow;
+    // Sampling registers are S3_0_C9_C9_n, those of the buffer S3_0_C9_C10_n.
+    const auto sampling = [](unsigned op2) { return arch::sysreg_key(3, 0, 9, 9, op2); };
+    const auto buffer = [](unsigned op2) { return arch::sysreg_key(3, 0, 9, 10, op2); };
+    const u64 pmsidr = pmsidr_value(config_.pmsver, config_.counter_bits);
+    const auto max_size = encode_max_buffer_size(config_.max_buffer_size);
+    VMM_CHECK(max_size.has_value());
+
+    // clang-format off
+    std::vector<SysregRow> rows{
+        {.name = "PMSCR_EL1", .key = sampling(0), .reset = kPmscrFixed, .writable = masks_.pmscr, .fixed = kPmscrFixed,
+         .write = &write_pmscr, .ends_block = true, .storage = &pmscr_},
+        {.name = "PMSICR_EL1", .key = sampling(2), .writable = masks_.pmsicr, .read = &read_pmsicr,
+         .write = &write_pmsicr, .ends_block = true},
+        {.name = "PMSIRR_EL1", .key = sampling(3), .writable = masks_.pmsirr,
+         .read = [](void* self, arch::Vcpu&) { return static_cast<ProfilingUnit*>(self)->sampler_.reload(); },
+         .write = &write_pmsirr, .ends_block = true},
+        {.name = "PMSFCR_EL1", .key = sampling(4), .writable = masks_.pmsfcr, .storage = &filters_.pmsfcr},
+        {.name = "PMSEVFR_EL1", .key = sampling(5), .writable = masks_.pmsevfr, .storage = &filters_.pmsevfr},
+        {.name = "PMSLATFR_EL1", .key = sampling(6), .writable = masks_.pmslatfr, .storage = &filters_.pmslatfr},
+        {.name = "PMSIDR_EL1", .key = sampling(7), .access = SysregAccess::ro_el1, .reset = pmsidr, .writable = 0},
+        {.name = "PMBLIMITR_EL1", .key = buffer(0), .writable = masks_.pmblimitr,
+         .read = [](void* self, arch::Vcpu&) { return static_cast<ProfilingUnit*>(self)->buffer_.limitr(); },
+         .write = &write_pmblimitr, .ends_block = true},
+        {.name = "PMBPTR_EL1", .key = buffer(1), .writable = masks_.pmbptr,
+         .read = [](void* self, arch::Vcpu&) { return static_cast<ProfilingUnit*>(self)->buffer_.pointer(); },
+         .write = &write_pmbptr, .ends_block = true},
+        {.name = "PMBSR_EL1", .key = buffer(3), .writable = masks_.pmbsr,
+         .read = [](void* self, arch::Vcpu&) { return static_cast<ProfilingUnit*>(self)->buffer_.status(); },
+         .write = &write_pmbsr, .ends_block = true},
+        {.name = "PMBIDR_EL1", .key = buffer(7), .access = SysregAccess::ro_el1, .reset = pmbidr_value(*max_size),
+         .writable = 0},
+    };
+    // clang-format on
+    if (has_inverted_event_filter(config_.pmsver)) {
+        rows.push_back({.name = "PMSNEVFR_EL1",
+                        .key = sampling(1),
+                        .writable = masks_.pmsevfr,
+                        .storage = &filters_.pmsnevfr});
+    }
+    return rows;
+}
+
+ProfilingStats ProfilingUnit::stats() const {
+    const Counters& c = counters_;
+    return {.population = c.population.get(),
+            .samples = c.samples.get(),
+            .filtered = c.filtered.get(),
+            .discarded = c.discarded.get(),
+            .dropped = c.dropped.get(),
+            .records = c.records.get(),
+            .bytes = c.bytes.get(),
+            .buffer_full = c.buffer_full.get(),
+            .faults = c.faults.get(),
+            .too_large = c.too_large.get(),
+            .ignored_aborts = c.ignored_aborts.get(),
+            .pins = {.enables = c.enables.get(),
+                     .hits = c.hits.get(),
+                     .table_hits = c.table_hits.get(),
+                     .walks = c.walks.get(),
+                     .pages_walked = c.pages_walked.get(),
+                     .failures = c.pin_failures.get(),
+                     .bytes = c.pinned_bytes.get()}};
+}
+
+}  // namespace vmm::spe

@@ -1,0 +1,137 @@
+// The Statistical Profiling Unit of one PE: registers, and the chain sampler -> event model -> filter -> encoder -> buffer.
+//
+// Everything happens on the vCPU's thread, synchronously with the operation: a record is in guest memory and the interrupt
+// raised before the next operation executes. So no sample is ever in flight, PMBSR_EL1.COLL is never set, and PSB CSYNC
+// has nothing to wait for.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <memory>
+#include <vector>
+
+#include "arch/mmu.h"
+#include "arch/op_trace.h"
+#include "arch/sysreg.h"
+#include "spe/event_model.h"
+#include "spe/filter.h"
+#include "spe/pin_cache.h"
+#include "spe/profiling_buffer.h"
+#include "spe/sampler.h"
+
+namespace vmm::spe {
+
+struct ProfilingConfig {
+    u8 pmsver = kSpeV1p2;       // ID_AA64DFR0_EL1.PMSVer, 1..5
+    unsigned counter_bits = 12; // 12 or 16: PMSIDR_EL1.CountSize
+    u64 max_buffer_size = 0;    // bytes, as encode_max_buffer_size() accepts them; 0 = no limit
+    u64 seed = 0;               // of jitter and modelled variation
+};
+
+/// Plain numbers, counted since the unit was made.
+struct ProfilingStats {
+    u64 population = 0;      // operations executed while profiling was enabled
+    u64 samples = 0;         // operations sampled
+    u64 filtered = 0;        // ... dropped by a filter
+    u64 discarded = 0;       // ... kept, in discard mode
+    u64 dropped = 0;         // ... lost because the operation itself switched the buffer off
+    u64 records = 0;         // records written
+    u64 bytes = 0;
+    u64 buffer_full = 0;     // management events
+    u64 faults = 0;
+    u64 too_large = 0;
+    u64 ignored_aborts = 0;  // records for addresses without memory
+    PinCacheStats pins;
+};
+
+class ProfilingUnit final : public arch::OpObserver {
+  public:
+    /// `memory` pins the buffer; nullptr: nothing is pinned. Both outlive the unit.
+    ProfilingUnit(arch::Vcpu& vcpu, const ProfilingConfig& config, mm::HostMemory* memory);
+    ~ProfilingUnit() override;
+
+    /// PMBIRQ: a level equal to PMBSR_EL1.S.
+    void set_irq(arch::IrqLine* line) { buffer_.set_irq(line); }
+
+    /// Adds the registers to the vCPU's bank and becomes its observer. Once, before the first run.
+    void attach();
+
+    /// Power-on state: profiling off, registers zero, model empty, pins given back. The counts go on.
+    void reset();
+
+    /// Any thread; numbers of one moment need not agree with each other.
+    ProfilingStats stats() const;
+
+    /// The rows attach() adds, for tests and documentation.
+    std::vector<arch::SysregRow> sysreg_rows();
+
+    // arch::OpObserver
+    bool armed() const override { return profiling_enabled_somewhere(); }
+    u64 ops_until_sample() const override;
+    void on_ops_executed(u64 count) override;
+    void on_sample(const arch::OpTrace& trace) override;
+
+  private:
+    class OwnerRegime;
+
+    /// A count with one writer and any readers.
+    class Counter {
+      public:
+        void add(u64 n) { value_.store(get() + n, std::memory_order_relaxed); }
+        u64 get() const { return value_.load(std::memory_order_relaxed); }
+
+      private:
+        std::atomic<u64> value_{0};
+    };
+    struct Counters {
+        Counter population, samples, filtered, discarded, dropped, records, bytes, buffer_full, faults, too_large,
+            ignored_aborts;
+        Counter enables, hits, table_hits, walks, pages_walked, pin_failures, pinned_bytes;
+    };
+
+    bool profiling_enabled(u8 el) const;
+    bool profiling_enabled_somewhere() const;
+
+    // Operations the engine has executed but not reported yet, of the segment it is in.
+    u64 unreported() const;
+    void catch_up();
+
+    /// Follows every write to a register that switches profiling or the buffer.
+    void control_written(bool buffer_registers);
+    void pin_buffer();
+    void publish_pin_stats();
+    void count_filter_events(const Sample& sample, const FilterResult& result);
+    void complete(Sample& sample) const;
+    void count_event(BufferEvent event);
+
+    static u64 read_pmsicr(void* self, arch::Vcpu&);
+    static void write_pmsicr(void* self, arch::Vcpu&, u64 value);
+    static void write_pmsirr(void* self, arch::Vcpu&, u64 value);
+    static void write_pmscr(void* self, arch::Vcpu&, u64 value);
+    static void write_pmblimitr(void* self, arch::Vcpu&, u64 value);
+    static void write_pmbptr(void* self, arch::Vcpu&, u64 value);
+    static void write_pmbsr(void* self, arch::Vcpu&, u64 value);
+
+    arch::Vcpu& v_;
+    const ProfilingConfig config_;
+    const RegisterMasks masks_;
+    const RecordFormat format_;
+
+    Sampler sampler_;
+    EventModel model_;
+    ProfilingBuffer buffer_;
+    std::unique_ptr<OwnerRegime> regime_;
+    std::unique_ptr<PinCache> pins_;  // nullptr: nothing is pinned
+
+    u64 pmscr_ = kPmscrFixed;
+    FilterRegisters filters_;
+
+    // Of the engine's current segment, which begins with ops_until_sample().
+    mutable u64 segment_start_ = 0;       // Vcpu::ops_executed() then
+    mutable bool segment_counts_ = false; // profiling was enabled then
+    u64 caught_up_ = 0;                   // operations of the segment that the sampler knows of already
+
+    Counters counters_;
+};
+
+}  // namespace vmm::spe
