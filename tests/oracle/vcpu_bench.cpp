@@ -3,6 +3,7 @@
 #include <csignal>
 #include <cstring>
 
+#include "arch/cpu_model.h"
 #include "arch/decode.h"
 #include "vmm/base/check.h"
 
@@ -50,6 +51,7 @@ VcpuBench::VcpuBench() : memory_(kRamSize + 4096), ports_(std::make_unique<Ports
 
     arch::VcpuConfig config;
     config.ram = ram_;
+    config.model = arch::find_cpu_model("neoverse-n1");
     config.mmio = ports_.get();
     config.firmware = ports_.get();
     config.counter = ports_.get();
