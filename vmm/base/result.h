@@ -19,6 +19,7 @@ enum class ExitStatus : int {
     guest_error = 4,    // the guest cannot go on (e.g. its only vCPU stopped in an unrecoverable state)
     internal_error = 5, // a check of our own failed
     timeout = 124,      // --timeout expired
+    signal_base = 128,  // + the number of the signal that ended the run (SIGHUP, SIGINT, SIGTERM)
 };
 
 /// One line for the user: what was wrong and, where it helps, what would be right.

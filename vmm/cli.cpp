@@ -1,0 +1,370 @@
+#include "vmm/cli.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <charconv>
+#include <optional>
+
+#include <CLI/CLI.hpp>
+
+#include "arch/cpu_model.h"
+#include "spe/max_buffer_size.h"
+#include "vmm/base/bits.h"
+#include "vmm/memory_map.h"
+
+#ifndef VMM_VERSION
+#define VMM_VERSION "unknown"
+#endif
+
+namespace vmm {
+
+namespace {
+
+constexpr u64 kMiB = u64{1} << 20;
+constexpr u64 kMinMemory = 32 * kMiB;
+constexpr u64 kRamGranule = 4096;
+constexpr std::size_t kMaxParams = 2048;  // COMMAND_LINE_SIZE of arm64 Linux
+
+constexpr const char* kExitStatusHelp =
+    "Exit status:\n"
+    "  0    the guest powered itself off (PSCI SYSTEM_OFF), or Ctrl-A x ended it\n"
+    "  2    bad command line\n"
+    "  3    the host: a file, a limit or a system call\n"
+    "  4    the guest cannot go on (all its CPUs are off)\n"
+    "  5    internal error of vmm\n"
+    "  124  --timeout expired\n"
+    "  128+N  ended by signal N (SIGHUP, SIGINT, SIGTERM)\n"
+    "\n"
+    "Console: Ctrl-A x ends the machine, Ctrl-A Ctrl-A sends Ctrl-A. SIGQUIT prints the state of all CPUs.\n";
+
+/// What the user wrote, before any checking.
+struct RawOptions {
+    std::string kernel, positional_kernel, initrd, params, name, dump_dtb;
+    std::optional<std::string> cpus, mem, console, log_level, kaslr_seed, cpu, spe_max_buffer_size, spe_version, spe_pin,
+        clock, timeout;
+    std::vector<std::string> disks;
+    bool rng = false, nodefaults = false, pmu = false, spe = false;
+};
+
+void add_boot_options(CLI::App& run, RawOptions& raw) {
+    run.add_option("-k,--kernel", raw.kernel, "Kernel: Image, Image.gz, EFI zboot (gzip, zstd) or bare-metal ELF")
+        ->type_name("FILE");
+    run.add_option("KERNEL", raw.positional_kernel, "The same as --kernel");
+    run.add_option("-i,--initrd", raw.initrd, "Initial RAM disk")->type_name("FILE");
+    run.add_option("-p,--params", raw.params, "Kernel parameters, added to 'console=ttyS0'")->type_name("TEXT");
+    run.add_flag("--nodefaults", raw.nodefaults, "Give the kernel only what --params says");
+    run.add_option("--kaslr-seed", raw.kaslr_seed, "KASLR seed (default 0: no KASLR, so that KPTI stays off)")
+        ->type_name("U64");
+    run.add_option("--dump-dtb", raw.dump_dtb, "Write the device tree to FILE")->type_name("FILE");
+}
+
+void add_machine_options(CLI::App& run, RawOptions& raw) {
+    run.add_option("--name", raw.name, "Name of the guest (default guest-PID)")->type_name("NAME");
+    run.add_option("-c,--cpus", raw.cpus, "Virtual CPUs, 1 to 64 (default: the host's online CPUs)")->type_name("N");
+    run.add_option("-m,--mem", raw.mem, "Memory; a bare number is MiB; suffixes K M G T (default 64 MiB x (cpus + 3))")
+        ->type_name("SIZE");
+    run.add_option("--cpu", raw.cpu, "CPU model (default neoverse-n1)")->type_name("MODEL");
+    run.add_option("-d,--disk", raw.disks, "Raw disk image as virtio block device; may be repeated")
+        ->type_name("FILE[,ro]")
+        ->take_all()
+        ->allow_extra_args(false);
+    run.add_flag("--rng", raw.rng, "Add a virtio entropy device");
+    run.add_option("--console", raw.console, "Guest console: serial (ttyS0) or virtio (hvc0) (default serial)")
+        ->type_name("KIND");
+    run.add_flag("--pmu", raw.pmu, "Give the CPUs a PMUv3");
+    run.add_option("--clock", raw.clock,
+                   "host: guest time follows the host (default); insn: it advances with executed operations, and runs "
+                   "repeat exactly")
+        ->type_name("KIND");
+    run.add_option("--timeout", raw.timeout, "End the run after this many seconds with status 124")
+        ->type_name("SECONDS");
+    run.add_option("--loglevel", raw.log_level, "error, warning, info or debug (default warning)")->type_name("LEVEL");
+}
+
+void add_spe_options(CLI::App& run, RawOptions& raw) {
+    run.add_flag("--spe", raw.spe, "Give the CPUs a Statistical Profiling Extension");
+    run.add_option("--spe-max-buffer-size", raw.spe_max_buffer_size,
+                   "Largest profiling buffer a CPU may use (default 4M; 0 = no limit)")
+        ->type_name("SIZE");
+    run.add_option("--spe-version", raw.spe_version, "1.0 to 1.4 (default 1.2)")->type_name("VERSION");
+    run.add_option("--spe-pin", raw.spe_pin, "How buffers are pinned: auto, uring, mlock, populate or off (default auto)")
+        ->type_name("HOW");
+}
+
+/// A decimal number, or with `hex` also 0x…; nothing else around it.
+std::optional<u64> parse_u64(std::string_view text, bool hex = false) {
+    int base = 10;
+    if (hex && (text.starts_with("0x") || text.starts_with("0X"))) {
+        text.remove_prefix(2);
+        base = 16;
+    }
+    u64 value = 0;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value, base);
+    if (text.empty() || error != std::errc{} || end != text.data() + text.size()) {
+        return std::nullopt;
+    }
+    return value;
+}
+
+/// One of a few words, each standing for a value.
+template <class T>
+struct Choice {
+    std::string_view word;
+    T value;
+};
+
+template <class T, std::size_t N>
+Result<T> choose(std::string_view option, std::string_view text, const Choice<T> (&choices)[N]) {
+    std::string accepted;
+    for (const Choice<T>& choice : choices) {
+        if (choice.word == text) {
+            return choice.value;
+        }
+        accepted += accepted.empty() ? "" : ", ";
+        accepted += choice.word;
+    }
+    return fail_usage("{} \"{}\": must be one of {}", option, text, accepted);
+}
+
+Result<unsigned> parse_cpus(const std::optional<std::string>& text, const HostFacts& host) {
+    if (!text) {
+        return std::clamp(host.online_cpus, 1u, kMaxCpus);
+    }
+    const std::optional<u64> cpus = parse_u64(*text);
+    if (!cpus || *cpus < 1 || *cpus > kMaxCpus) {
+        return fail_usage("--cpus \"{}\": must be a number from 1 to {}", *text, kMaxCpus);
+    }
+    return static_cast<unsigned>(*cpus);
+}
+
+Result<u64> parse_memory(const std::optional<std::string>& text, unsigned cpus, const HostFacts& host) {
+    if (!text) {
+        const u64 wanted = 64 * kMiB * (cpus + 3);
+        return std::max(64 * kMiB, align_down(std::min(wanted, host.memory / 5 * 4), kMiB));
+    }
+    VMM_TRY(const u64 memory, parse_size("--mem", *text, kMiB));
+    if (memory < kMinMemory || memory > kMaxRam || !is_aligned(memory, kRamGranule)) {
+        return fail_usage("--mem \"{}\": must be a multiple of 4K from {}M to {}G", *text, kMinMemory / kMiB,
+                          kMaxRam >> 30);
+    }
+    return memory;
+}
+
+Result<DiskConfig> parse_disk(std::string_view text) {
+    DiskConfig disk;
+    const std::size_t comma = text.rfind(',');
+    if (comma != std::string_view::npos) {
+        const std::string_view suffix = text.substr(comma + 1);
+        if (suffix != "ro") {
+            return fail_usage("--disk \"{}\": unknown suffix \"{}\"; must be FILE or FILE,ro", text, suffix);
+        }
+        disk.read_only = true;
+        text = text.substr(0, comma);
+    }
+    if (text.empty()) {
+        return fail_usage("--disk \"\": must be FILE or FILE,ro");
+    }
+    disk.path = text;
+    return disk;
+}
+
+Result<std::string> parse_cpu_model(const std::optional<std::string>& text) {
+    if (!text) {
+        return std::string(arch::cpu_models().front().name);
+    }
+    if (arch::find_cpu_model(*text) != nullptr) {
+        return *text;
+    }
+    std::string accepted;
+    for (const arch::CpuModel& model : arch::cpu_models()) {
+        accepted += accepted.empty() ? "" : ", ";
+        accepted += model.name;
+    }
+    return fail_usage("--cpu \"{}\": must be one of {}", *text, accepted);
+}
+
+Result<SpeConfig> parse_spe(const RawOptions& raw) {
+    SpeConfig spe;
+    spe.enabled = raw.spe;
+    if (raw.spe_max_buffer_size) {
+        VMM_TRY(spe.max_buffer_size, parse_size("--spe-max-buffer-size", *raw.spe_max_buffer_size, 1));
+        if (auto encoded = spe::encode_max_buffer_size(spe.max_buffer_size); !encoded) {
+            return fail_usage("--spe-max-buffer-size \"{}\": {}", *raw.spe_max_buffer_size, encoded.error().text);
+        }
+    }
+    if (raw.spe_version) {
+        static constexpr Choice<u8> kVersions[] = {{"1.0", 1}, {"1.1", 2}, {"1.2", 3}, {"1.3", 4}, {"1.4", 5}};
+        VMM_TRY(spe.pmsver, choose("--spe-version", *raw.spe_version, kVersions));
+    }
+    if (raw.spe_pin) {
+        static constexpr Choice<mm::PinChoice> kPins[] = {{"auto", mm::PinChoice::automatic},
+                                                          {"uring", mm::PinChoice::uring},
+                                                          {"mlock", mm::PinChoice::mlock},
+                                                          {"populate", mm::PinChoice::populate},
+                                                          {"off", mm::PinChoice::off}};
+        VMM_TRY(spe.pin, choose("--spe-pin", *raw.spe_pin, kPins));
+    }
+    return spe;
+}
+
+Result<> parse_kinds(const RawOptions& raw, MachineConfig& config) {
+    if (raw.console) {
+        static constexpr Choice<ConsoleKind> kConsoles[] = {{"serial", ConsoleKind::serial},
+                                                            {"virtio", ConsoleKind::virtio}};
+        VMM_TRY(config.console, choose("--console", *raw.console, kConsoles));
+    }
+    if (raw.clock) {
+        static constexpr Choice<ClockKind> kClocks[] = {{"host", ClockKind::host}, {"insn", ClockKind::insn}};
+        VMM_TRY(config.clock, choose("--clock", *raw.clock, kClocks));
+    }
+    if (raw.log_level) {
+        static constexpr Choice<LogLevel> kLevels[] = {{"error", LogLevel::error},
+                                                       {"warning", LogLevel::warning},
+                                                       {"info", LogLevel::info},
+                                                       {"debug", LogLevel::debug}};
+        VMM_TRY(config.log_level, choose("--loglevel", *raw.log_level, kLevels));
+    }
+    return {};
+}
+
+Result<> parse_numbers(const RawOptions& raw, MachineConfig& config) {
+    if (raw.kaslr_seed) {
+        const std::optional<u64> seed = parse_u64(*raw.kaslr_seed, true);
+        if (!seed) {
+            return fail_usage("--kaslr-seed \"{}\": must be a 64-bit number, decimal or 0x...", *raw.kaslr_seed);
+        }
+        config.kaslr_seed = *seed;
+    }
+    if (raw.timeout) {
+        constexpr u64 kMaxTimeout = 31'536'000;
+        const std::optional<u64> seconds = parse_u64(*raw.timeout);
+        if (!seconds || *seconds < 1 || *seconds > kMaxTimeout) {
+            return fail_usage("--timeout \"{}\": must be a number of seconds from 1 to {}", *raw.timeout, kMaxTimeout);
+        }
+        config.timeout_seconds = *seconds;
+    }
+    return {};
+}
+
+Result<> check_virtio_slots(const MachineConfig& config) {
+    const std::size_t wanted =
+        config.disks.size() + (config.rng ? 1 : 0) + (config.console == ConsoleKind::virtio ? 1 : 0);
+    if (wanted > kVirtioSlots) {
+        return fail_usage("--disk: {} virtio devices asked for; at most {} fit, console and rng included", wanted,
+                          kVirtioSlots);
+    }
+    return {};
+}
+
+Result<MachineConfig> check(const RawOptions& raw, const HostFacts& host) {
+    MachineConfig config;
+    config.kernel = raw.kernel.empty() ? raw.positional_kernel : raw.kernel;
+    if (config.kernel.empty()) {
+        return fail_usage("run: needs a kernel: --kernel FILE");
+    }
+    if (!raw.kernel.empty() && !raw.positional_kernel.empty()) {
+        return fail_usage("run: unexpected argument \"{}\": the kernel is given by --kernel already",
+                          raw.positional_kernel);
+    }
+    config.initrd = raw.initrd;
+    config.params = raw.params;
+    config.name = raw.name.empty() ? fmt::format("guest-{}", ::getpid()) : raw.name;
+    config.dump_dtb = raw.dump_dtb;
+    config.rng = raw.rng;
+    config.nodefaults = raw.nodefaults;
+    config.pmu = raw.pmu;
+    VMM_TRY(config.cpus, parse_cpus(raw.cpus, host));
+    VMM_TRY(config.memory, parse_memory(raw.mem, config.cpus, host));
+    for (const std::string& text : raw.disks) {
+        VMM_TRY(DiskConfig disk, parse_disk(text));
+        config.disks.push_back(std::move(disk));
+    }
+    VMM_TRY(config.cpu_model, parse_cpu_model(raw.cpu));
+    VMM_TRY(config.spe, parse_spe(raw));
+    VMM_TRY_VOID(parse_kinds(raw, config));
+    VMM_TRY_VOID(parse_numbers(raw, config));
+    VMM_TRY_VOID(check_virtio_slots(config));
+    if (kernel_command_line(config).size() >= kMaxParams) {
+        return fail_usage("--params: the kernel command line is {} bytes long; at most {} are accepted",
+                          kernel_command_line(config).size(), kMaxParams - 1);
+    }
+    return config;
+}
+
+/// The first line of what CLI11 says, which is all that matters.
+std::string first_line(std::string text) {
+    return text.substr(0, text.find('\n'));
+}
+
+}  // namespace
+
+HostFacts host_facts() {
+    const long cpus = ::sysconf(_SC_NPROCESSORS_ONLN);
+    const long pages = ::sysconf(_SC_PHYS_PAGES);
+    const long page_size = ::sysconf(_SC_PAGESIZE);
+    return {cpus < 1 ? 1u : static_cast<unsigned>(cpus),
+            pages < 1 || page_size < 1 ? 0 : static_cast<u64>(pages) * static_cast<u64>(page_size)};
+}
+
+Result<u64> parse_size(std::string_view option, std::string_view text, u64 bare_unit) {
+    static constexpr Choice<u64> kSuffixes[] = {{"B", 1},
+                                                {"K", u64{1} << 10},
+                                                {"M", u64{1} << 20},
+                                                {"G", u64{1} << 30},
+                                                {"T", u64{1} << 40}};
+    std::string_view digits = text;
+    u64 unit = bare_unit;
+    if (!text.empty() && std::isalpha(static_cast<unsigned char>(text.back()))) {
+        const char suffix = static_cast<char>(std::toupper(static_cast<unsigned char>(text.back())));
+        const auto found = std::find_if(std::begin(kSuffixes), std::end(kSuffixes),
+                                        [&](const Choice<u64>& choice) { return choice.word[0] == suffix; });
+        unit = found == std::end(kSuffixes) ? 0 : found->value;
+        digits.remove_suffix(1);
+    }
+    const std::optional<u64> number = parse_u64(digits);
+    u64 bytes = 0;
+    if (!number || unit == 0 || __builtin_mul_overflow(*number, unit, &bytes)) {
+        return fail_usage("{} \"{}\": must be a number with an optional suffix B, K, M, G or T{}", option, text,
+                          bare_unit == kMiB ? " (without one: MiB)" : " (without one: bytes)");
+    }
+    return bytes;
+}
+
+Result<Command> parse_command_line(std::span<const char* const> arguments, const HostFacts& host) {
+    CLI::App app("Runs arm64 guests on this machine, with a Statistical Profiling Extension", "vmm");
+    app.footer(kExitStatusHelp);
+    app.set_version_flag("--version", "vmm " VMM_VERSION);
+    app.option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
+    app.require_subcommand(0, 1);
+    RawOptions raw;
+    CLI::App* run = app.add_subcommand("run", "Run a guest");
+    run->footer(kExitStatusHelp);
+    add_boot_options(*run, raw);
+    add_machine_options(*run, raw);
+    add_spe_options(*run, raw);
+    CLI::App* version = app.add_subcommand("version", "Print the version");
+    CLI::App* help = app.add_subcommand("help", "Print this help");
+
+    std::vector<std::string> reversed(arguments.rbegin(), arguments.rend());  // the order CLI11 wants
+    try {
+        app.parse(std::move(reversed));
+    } catch (const CLI::CallForHelp&) {
+        const auto chosen = app.get_subcommands();
+        return Command{Command::Kind::print, {}, (chosen.empty() ? &app : chosen.front())->help()};
+    } catch (const CLI::CallForVersion&) {
+        return Command{Command::Kind::print, {}, "vmm " VMM_VERSION "\n"};
+    } catch (const CLI::ParseError& error) {
+        return fail_usage("{} (see 'vmm run --help')", first_line(error.what()));
+    }
+    if (version->parsed()) {
+        return Command{Command::Kind::print, {}, "vmm " VMM_VERSION "\n"};
+    }
+    if (!run->parsed() || help->parsed()) {
+        return Command{Command::Kind::print, {}, app.help()};
+    }
+    VMM_TRY(MachineConfig config, check(raw, host));
+    return Command{Command::Kind::run, std::move(config), {}};
+}
+
+}  // namespace vmm

@@ -1,0 +1,53 @@
+// MachineConfig: everything `vmm run` was asked for, checked, as plain data.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "mm/pin_backend.h"
+#include "vmm/base/log.h"
+#include "vmm/base/types.h"
+
+namespace vmm {
+
+struct DiskConfig {
+    std::string path;
+    bool read_only = false;
+};
+
+enum class ConsoleKind : u8 { serial, virtio };
+enum class ClockKind : u8 { host, insn };
+
+struct SpeConfig {
+    bool enabled = false;
+    u64 max_buffer_size = u64{4} << 20;  // bytes; 0 = no limit. What PMBIDR_EL1.MaxBuffSize can say
+    u8 pmsver = 3;                       // ID_AA64DFR0_EL1.PMSVer: 3 = SPE version 1.2
+    mm::PinChoice pin = mm::PinChoice::automatic;
+};
+
+struct MachineConfig {
+    std::string name;
+    std::string kernel;
+    std::string initrd;   // empty: none
+    std::string params;   // appended to the default command line
+    unsigned cpus = 1;
+    u64 memory = 0;       // bytes, a multiple of 4 KiB
+    std::vector<DiskConfig> disks;
+    bool rng = false;
+    ConsoleKind console = ConsoleKind::serial;
+    bool nodefaults = false;  // the guest gets `params` and nothing else as its command line
+    std::string dump_dtb;     // empty: no
+    u64 kaslr_seed = 0;
+    std::string cpu_model;    // a name that arch::find_cpu_model() knows
+    bool pmu = false;
+    SpeConfig spe;
+    ClockKind clock = ClockKind::host;
+    u64 timeout_seconds = 0;  // 0: none
+    LogLevel log_level = LogLevel::warning;
+};
+
+/// The guest's command line: console and root device unless `nodefaults`, then the user's parameters.
+std::string kernel_command_line(const MachineConfig& config);
+
+}  // namespace vmm

@@ -1,0 +1,32 @@
+#include "vmm/cpu.h"
+
+#include "arch/pmu.h"
+#include "vmm/memory_map.h"
+
+namespace vmm {
+
+Cpu::Cpu(arch::Vcpu& v, const arch::CounterPort& counter, devices::GicV3& gic)
+    : vcpu(v),
+      timer(counter, gic.ppi(v.index(), kPhysicalTimerIntid), gic.ppi(v.index(), kVirtualTimerIntid)),
+      gic_(gic) {
+    vcpu.sysregs.add(devices::GenericTimer::rows(), &timer);
+    vcpu.sysregs.add(devices::GicCpuInterface::rows(), &gic.cpu_interface(vcpu.index()));
+    vcpu.pmu().set_irq(&gic.ppi(vcpu.index(), kPmuIntid));
+}
+
+void Cpu::add_spe(const spe::ProfilingConfig& config, mm::HostMemory* memory) {
+    spe = std::make_unique<spe::ProfilingUnit>(vcpu, config, memory);
+    spe->set_irq(&gic_.ppi(vcpu.index(), kSpeIntid));
+    spe->attach();
+}
+
+void Cpu::begin(PowerState::Entry entry) {
+    if (spe != nullptr) {
+        spe->reset();
+    }
+    timer.reset();
+    vcpu.reset(entry.pc, entry.x0);
+    gic_.reset_cpu_interface(index());
+}
+
+}  // namespace vmm

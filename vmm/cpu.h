@@ -1,0 +1,36 @@
+// One virtual CPU with the parts that belong to it alone: timer, profiling unit, power state.
+#pragma once
+
+#include <memory>
+
+#include "arch/vcpu.h"
+#include "devices/generic_timer/generic_timer.h"
+#include "devices/gicv3/gicv3.h"
+#include "spe/profiling_unit.h"
+#include "vmm/power_state.h"
+
+namespace vmm {
+
+class Cpu {
+  public:
+    /// Connects timer and PMU interrupts and the system registers of timer and GIC. `v`, `counter` and `gic` outlive it.
+    Cpu(arch::Vcpu& v, const arch::CounterPort& counter, devices::GicV3& gic);
+
+    /// Adds a profiling unit. `memory` outlives the Cpu.
+    void add_spe(const spe::ProfilingConfig& config, mm::HostMemory* memory);
+
+    unsigned index() const { return vcpu.index(); }
+
+    /// Power-on state, ready to execute from `entry`. On the vCPU's thread, or while no thread runs it.
+    void begin(PowerState::Entry entry);
+
+    arch::Vcpu& vcpu;
+    devices::GenericTimer timer;
+    std::unique_ptr<spe::ProfilingUnit> spe;  // nullptr: none
+    PowerState power;
+
+  private:
+    devices::GicV3& gic_;
+};
+
+}  // namespace vmm

@@ -1,0 +1,119 @@
+// All vCPUs on one host thread, in a fixed order, with time that only their own progress moves: runs repeat exactly.
+#include <algorithm>
+#include <condition_variable>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#include "vmm/base/check.h"
+#include "vmm/executor.h"
+
+namespace vmm {
+
+namespace {
+
+constexpr u64 kSlice = 10'000;           // operations a vCPU runs before it is the next one's turn
+constexpr u64 kIdlePollNs = 10'000'000;  // host time, while the guest waits for nothing but input
+
+class InsnExecutor final : public Executor {
+  public:
+    InsnExecutor(const ExecutorContext& context, InsnClock& clock)
+        : context_(context), clock_(clock), waiting_(context.cpus.size()) {}
+    ~InsnExecutor() override { VMM_CHECK(!thread_.joinable()); }
+
+    void start() override {
+        VMM_CHECK(!thread_.joinable());
+        finished_ = false;
+        thread_ = std::thread([this] {
+            thread_main();
+            const std::lock_guard lock(mutex_);
+            finished_ = true;
+            done_.notify_all();
+        });
+    }
+
+    void kick() override {
+        for (const auto& cpu : context_.cpus) {
+            cpu->vcpu.pins.kick();
+        }
+    }
+
+    bool join(std::chrono::milliseconds timeout) override {
+        {
+            std::unique_lock lock(mutex_);
+            if (!done_.wait_for(lock, timeout, [this] { return finished_; })) {
+                return false;
+            }
+        }
+        thread_.join();
+        return true;
+    }
+
+  private:
+    void thread_main() {
+        while (!context_.control->stopping()) {
+            bool progress = false;
+            for (std::size_t i = 0; i < context_.cpus.size() && !context_.control->stopping(); ++i) {
+                progress |= turn(*context_.cpus[i], i);
+            }
+            if (!progress) {
+                idle();
+            }
+        }
+    }
+
+    /// One slice of one vCPU; false where it has nothing to do.
+    bool turn(Cpu& cpu, std::size_t i) {
+        if (const auto entry = cpu.power.take_entry()) {
+            cpu.begin(*entry);
+            waiting_[i] = false;
+        }
+        if (cpu.power.state() != PowerState::State::on) {
+            return false;
+        }
+        cpu.timer.update();
+        if (waiting_[i] && !cpu.vcpu.pins.attention()) {
+            return false;
+        }
+        const u64 now = context_.counter->count();
+        const u64 deadline = cpu.timer.next_deadline_count();
+        clock_.begin_slice(cpu.vcpu);
+        const arch::RunResult result = cpu.vcpu.run(std::clamp<u64>(deadline > now ? deadline - now : 1, 1, kSlice));
+        clock_.end_slice();
+        waiting_[i] = result == arch::RunResult::wait;
+        return true;
+    }
+
+    /// Every vCPU waits: time jumps to the first deadline; with none, only the host can bring news.
+    void idle() {
+        u64 first = ~u64{0};
+        Cpu* on = context_.cpus.front().get();
+        for (const auto& cpu : context_.cpus) {
+            if (cpu->power.state() == PowerState::State::on) {
+                first = std::min(first, context_.counter->ns_until(cpu->timer.next_deadline_count()));
+                on = cpu.get();
+            }
+        }
+        if (first != ~u64{0}) {
+            clock_.advance_to(clock_.now_ns() + first);
+        } else {
+            on->vcpu.pins.park(kIdlePollNs);
+        }
+    }
+
+    const ExecutorContext context_;
+    InsnClock& clock_;
+    std::vector<bool> waiting_;  // for each vCPU: WFI, until its pins are kicked
+    std::thread thread_;
+    std::mutex mutex_;
+    std::condition_variable done_;
+    bool finished_ = false;
+};
+
+}  // namespace
+
+std::unique_ptr<Executor> make_insn_executor(const ExecutorContext& context, InsnClock& clock) {
+    return std::make_unique<InsnExecutor>(context, clock);
+}
+
+}  // namespace vmm

@@ -1,0 +1,430 @@
+#include "vmm/machine.h"
+
+#include <signal.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+
+#include "arch/cpu_model.h"
+#include "devices/virtio/block.h"
+#include "devices/virtio/entropy.h"
+#include "vmm/base/check.h"
+#include "vmm/base/rng.h"
+#include "vmm/dump.h"
+#include "vmm/fdt_tree.h"
+#include "vmm/memory_map.h"
+#include "vmm/output_file.h"
+
+namespace vmm {
+
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr u64 kMpidrRes1 = u64{1} << 31;
+constexpr u64 kMpidrAffinity = 0xFF'00FF'FFFF;
+constexpr auto kPauseTimeout = 10s;
+
+/// Takes what the guest prints to a UART that is not connected.
+class NullSink final : public devices::ByteSink {
+  public:
+    void put(std::span<const u8>) override {}
+};
+
+/// Random numbers that are the same in every run, for --clock=insn.
+devices::virtio::Entropy::Source repeatable_source() {
+    return [rng = std::make_shared<Rng>(1)](std::span<u8> bytes) {
+        for (u8& byte : bytes) {
+            byte = static_cast<u8>(rng->next() >> 32);
+        }
+    };
+}
+
+}  // namespace
+
+// ── Assembly ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+Result<std::unique_ptr<Machine>> Machine::create(const MachineConfig& config) {
+    std::unique_ptr<Machine> machine(new Machine(config));
+    VMM_TRY_VOID(machine->load_files());
+    VMM_TRY_VOID(machine->open_virtio_devices());
+    VMM_TRY_VOID(machine->build_tree());
+    VMM_TRY_VOID(machine->map_memory());
+    machine->build_cpus();
+    VMM_TRY_VOID(machine->build_devices());
+    VMM_TRY_VOID(machine->write_dtb());
+    log("vmm").info("# vmm run -k {} -m {} -c {} --name {} ({}, {})", config.kernel, config.memory >> 20, config.cpus,
+                    config.name, machine->files_.kernel.description, config.cpu_model);
+    return machine;
+}
+
+Machine::~Machine() {
+    input_.reset();
+    if (executor_ != nullptr) {
+        pause(StopReason::host);
+    }
+    for (const auto& transport : transports_) {
+        transport->reset();
+    }
+}
+
+Result<> Machine::load_files() {
+    VMM_TRY(files_, load_boot_files(config_.kernel, config_.initrd, config_.memory));
+    VMM_TRY(plan_, plan_boot(files_, {kRamBase, config_.memory}));
+    return {};
+}
+
+Result<> Machine::open_virtio_devices() {
+    using namespace devices::virtio;
+    const Threading threading =
+        config_.clock == ClockKind::insn ? Threading::inline_call : Threading::own_thread;
+    for (const DiskConfig& disk : config_.disks) {
+        BlockOptions options;
+        options.path = disk.path;
+        options.read_only = disk.read_only;
+        options.threading = threading;
+        auto opened = Block::open(options);
+        if (!opened) {
+            return fail("--disk \"{}\": {}", disk.path, opened.error().text);
+        }
+        virtio_devices_.push_back(*std::move(opened));
+    }
+    if (config_.rng) {
+        virtio_devices_.push_back(std::make_unique<Entropy>(
+            config_.clock == ClockKind::insn ? repeatable_source() : Entropy::host_source(), threading));
+    }
+    if (config_.console == ConsoleKind::virtio) {
+        auto console = std::make_unique<Console>(output_, threading);
+        winsize size{};
+        if (::ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col != 0) {
+            console->set_size(size.ws_col, size.ws_row);
+        }
+        virtio_console_ = console.get();
+        virtio_devices_.push_back(std::move(console));
+    }
+    VMM_CHECK(virtio_devices_.size() <= kVirtioSlots);
+    return {};
+}
+
+Result<> Machine::build_tree() {
+    FdtInput input;
+    input.cpus = config_.cpus;
+    input.ram = {kRamBase, config_.memory};
+    input.initrd = plan_.initrd;
+    input.command_line = kernel_command_line(config_);
+    input.kaslr_seed = config_.kaslr_seed;
+    input.pmu = config_.pmu;
+    input.spe = config_.spe.enabled;
+    input.virtio_devices = static_cast<unsigned>(virtio_devices_.size());
+    VMM_TRY(dtb_, build_device_tree(input));
+    return {};
+}
+
+Result<> Machine::map_memory() {
+    mm::HostMemory::Options options;
+    options.size = config_.memory;
+    options.guest_base = kRamBase;
+    options.pin_backend = config_.spe.enabled ? config_.spe.pin : mm::PinChoice::off;
+    auto memory = mm::HostMemory::create(options);
+    if (!memory) {
+        return fail("--mem \"{}M\": {}", config_.memory >> 20, memory.error().text);
+    }
+    memory_ = *std::move(memory);
+    return {};
+}
+
+void Machine::build_cpus() {
+    if (config_.clock == ClockKind::insn) {
+        auto clock = std::make_unique<InsnClock>();
+        insn_clock_ = clock.get();
+        clock_ = std::move(clock);
+    } else {
+        clock_ = std::make_unique<HostClock>();
+    }
+    counter_ = std::make_unique<devices::SystemCounter>(*clock_);
+
+    arch::VcpuConfig pe;
+    pe.model = arch::find_cpu_model(config_.cpu_model);
+    VMM_CHECK(pe.model != nullptr);
+    pe.ram = memory_->ram();
+    pe.mmio = &bus_;
+    pe.firmware = &psci_;
+    pe.counter = counter_.get();
+    pe.interconnect = &interconnect_;
+    pe.pmu = config_.pmu;
+    pe.pmsver = config_.spe.enabled ? config_.spe.pmsver : u8{0};
+    std::vector<devices::GicPe> gic_pes;
+    for (unsigned i = 0; i < config_.cpus; ++i) {
+        pe.index = i;
+        pe.mpidr = kMpidrRes1 | cpu_affinity(i);
+        vcpus_.push_back(std::make_unique<arch::Vcpu>(pe));
+        gic_pes.push_back({&vcpus_.back()->pins, pe.mpidr});
+    }
+    gic_ = std::make_unique<devices::GicV3>(gic_pes);
+    for (const auto& vcpu : vcpus_) {
+        cpus_.push_back(std::make_unique<Cpu>(*vcpu, *counter_, *gic_));
+        if (config_.spe.enabled) {
+            spe::ProfilingConfig spe;
+            spe.pmsver = config_.spe.pmsver;
+            spe.max_buffer_size = config_.spe.max_buffer_size;
+            spe.seed = vcpu->index();
+            cpus_.back()->add_spe(spe, memory_.get());
+        }
+    }
+    const ExecutorContext context{cpus_, &control_, counter_.get()};
+    executor_ = insn_clock_ != nullptr ? make_insn_executor(context, *insn_clock_) : make_threaded_executor(context);
+}
+
+Result<> Machine::build_devices() {
+    VMM_TRY_VOID(bus_.attach(gic_->distributor(), kGicDistributorWindow));
+    VMM_TRY_VOID(bus_.attach(gic_->redistributors(), gic_redistributor_window(config_.cpus)));
+    for (unsigned n = 0; n < kUarts; ++n) {
+        devices::ByteSink* sink = &output_;
+        if (n != 0) {
+            unconnected_.push_back(std::make_unique<NullSink>());
+            sink = unconnected_.back().get();
+        }
+        uarts_.push_back(std::make_unique<devices::Uart16550>(gic_->spi(kUartIntid + n), *sink));
+        VMM_TRY_VOID(bus_.attach(*uarts_.back(), uart_window(n)));
+    }
+    rtc_ = std::make_unique<devices::Pl031>(gic_->spi(kRtcIntid), *clock_);
+    VMM_TRY_VOID(bus_.attach(*rtc_, kRtcWindow));
+    for (unsigned slot = 0; slot < virtio_devices_.size(); ++slot) {
+        transports_.push_back(std::make_unique<devices::virtio::MmioTransport>(
+            std::move(virtio_devices_[slot]), memory_->ram(), gic_->spi(kVirtioIntid + slot)));
+        VMM_TRY_VOID(bus_.attach(*transports_.back(), virtio_window(slot)));
+    }
+    virtio_devices_.clear();
+    return {};
+}
+
+Result<> Machine::write_dtb() const {
+    if (config_.dump_dtb.empty()) {
+        return {};
+    }
+    if (auto written = write_file(config_.dump_dtb, dtb_); !written) {
+        return fail("--dump-dtb \"{}\": {}", config_.dump_dtb, written.error().text);
+    }
+    return {};
+}
+
+// ── Running ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+void Machine::boot() {
+    place_boot_files(files_, plan_, dtb_, memory_->ram());
+    VMM_CHECK(cpus_.front()->power.switch_on({plan_.entry, plan_.dtb}) == devices::PsciStatus::success);
+}
+
+void Machine::reset() {
+    bus_.reset();
+    gic_->reset();
+    for (const auto& cpu : cpus_) {
+        cpu->power.switch_off();
+        cpu->begin({});
+    }
+    // Memory starts empty again; where parts cannot be given back the boot files simply overwrite what they need.
+    if (auto discarded = memory_->discard({kRamBase, config_.memory}); !discarded) {
+        log("vmm").info("reset: memory keeps its content: {}", discarded.error().text);
+    }
+    boot();
+}
+
+void Machine::kick_cpus() {
+    executor_->kick();
+}
+
+void Machine::pause(StopReason reason) {
+    control_.stop(reason);
+    executor_->kick();
+    if (!executor_->join(kPauseTimeout)) {
+        restore_terminal();
+        std::fprintf(stderr, "vmm: internal error: a vCPU does not stop\n%s", dump_unsafely().c_str());
+        ::_exit(static_cast<int>(ExitStatus::internal_error));
+    }
+}
+
+void Machine::resume() {
+    control_.clear();
+    executor_->start();
+}
+
+int Machine::end(const char* why, int status) {
+    input_.reset();
+    output_.flush();
+    restore_terminal();
+    if (why != nullptr) {
+        std::fprintf(stderr, "vmm: %s\n", why);
+    }
+    log_statistics();
+    return status;
+}
+
+std::optional<int> Machine::handle_stop() {
+    switch (control_.reason()) {
+        case StopReason::none:
+        case StopReason::host: break;
+        case StopReason::system_off: return end(nullptr, static_cast<int>(ExitStatus::ok));
+        case StopReason::console_quit: return end(nullptr, static_cast<int>(ExitStatus::ok));
+        case StopReason::all_cpus_off:
+            return end("the guest cannot go on: it has switched off all its CPUs",
+                       static_cast<int>(ExitStatus::guest_error));
+        case StopReason::system_reset: reset(); break;
+    }
+    resume();
+    return std::nullopt;
+}
+
+int Machine::run(HostEvents& events) {
+    using std::chrono::steady_clock;
+    const auto deadline = steady_clock::now() + std::chrono::seconds(config_.timeout_seconds);
+    make_terminal_raw(STDIN_FILENO);
+    input_ = std::make_unique<ConsoleInput>(
+        STDIN_FILENO, [this](std::span<const u8> bytes) { return console_input(bytes); },
+        [this] {
+            control_.stop(StopReason::console_quit);
+            kick_cpus();
+        });
+    boot();
+    resume();
+    for (;;) {
+        auto wait = std::chrono::milliseconds(1000);
+        if (config_.timeout_seconds != 0) {
+            const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(deadline - steady_clock::now());
+            wait = std::clamp(left + 1ms, 0ms, wait);
+        }
+        const std::optional<int> signal = events.wait(control_.event_fd(), wait);
+        if (control_.stopping()) {
+            pause(StopReason::host);
+            if (const auto status = handle_stop()) {
+                return *status;
+            }
+        } else if (signal && *signal == SIGQUIT) {
+            pause(StopReason::host);
+            std::fputs(dump().c_str(), stderr);
+            if (const auto status = handle_stop()) {
+                return *status;
+            }
+        } else if (signal) {
+            pause(StopReason::host);
+            return end(fmt::format("ended by signal {}", *signal).c_str(),
+                       static_cast<int>(ExitStatus::signal_base) + *signal);
+        } else if (config_.timeout_seconds != 0 && steady_clock::now() >= deadline) {
+            pause(StopReason::host);
+            const int status = end(fmt::format("--timeout: the guest still ran after {} s", config_.timeout_seconds).c_str(),
+                                   static_cast<int>(ExitStatus::timeout));
+            std::fputs(dump().c_str(), stderr);
+            return status;
+        }
+        if (insn_clock_ == nullptr) {
+            rtc_->poll();
+        }
+    }
+}
+
+std::size_t Machine::console_input(std::span<const u8> bytes) {
+    return virtio_console_ != nullptr ? virtio_console_->push_input(bytes) : uarts_.front()->push_input(bytes);
+}
+
+std::string Machine::dump() {
+    std::string out;
+    for (const auto& cpu : cpus_) {
+        out += dump_registers(*cpu) + dump_backtrace(*cpu);
+    }
+    return out;
+}
+
+std::string Machine::dump_unsafely() const {
+    std::string out;
+    for (const auto& cpu : cpus_) {
+        out += dump_registers(*cpu);
+    }
+    return out;
+}
+
+void Machine::log_statistics() const {
+    u64 operations = 0;
+    for (const auto& cpu : cpus_) {
+        operations += cpu->vcpu.ops_executed();
+        if (cpu->spe != nullptr) {
+            const spe::ProfilingStats stats = cpu->spe->stats();
+            log("spe").info("vCPU {}: {} samples of {} operations, {} filtered, {} records, {} bytes", cpu->index(),
+                            stats.samples, stats.population, stats.filtered, stats.records, stats.bytes);
+        }
+    }
+    const f64 seconds = static_cast<f64>(clock_->now_ns()) / 1e9;
+    log("vmm").info("{} operations in {:.3f} s ({:.1f} million/s)", operations, seconds,
+                    seconds > 0 ? static_cast<f64>(operations) / seconds / 1e6 : 0.0);
+}
+
+// ── devices::PowerControl ──────────────────────────────────────────────────────────────────────────────────────────
+
+Cpu* Machine::cpu_by_affinity(u64 mpidr) {
+    for (const auto& cpu : cpus_) {
+        if (cpu_affinity(cpu->index()) == (mpidr & kMpidrAffinity)) {
+            return cpu.get();
+        }
+    }
+    return nullptr;
+}
+
+devices::PsciStatus Machine::cpu_on(u64 mpidr, u64 entry, u64 context) {
+    Cpu* cpu = cpu_by_affinity(mpidr);
+    if (cpu == nullptr) {
+        return devices::PsciStatus::invalid_parameters;
+    }
+    if (!memory_->ram().contains(entry, 4) || (entry & 3) != 0) {
+        return devices::PsciStatus::invalid_address;
+    }
+    return cpu->power.switch_on({entry, context});
+}
+
+devices::PsciStatus Machine::cpu_off(unsigned index) {
+    cpus_[index]->power.switch_off();
+    for (const auto& cpu : cpus_) {
+        if (cpu->power.state() != PowerState::State::off) {
+            return devices::PsciStatus::success;
+        }
+    }
+    control_.stop(StopReason::all_cpus_off);
+    return devices::PsciStatus::success;
+}
+
+s32 Machine::affinity_info(u64 mpidr, unsigned level) {
+    if (level > 3) {
+        return static_cast<s32>(devices::PsciStatus::invalid_parameters);
+    }
+    static constexpr u64 kIgnoredBelow[] = {0, 0xFF, 0xFFFF, 0xFF'FFFF};
+    const u64 compared = kMpidrAffinity & ~kIgnoredBelow[level];
+    bool found = false;
+    bool pending = false;
+    for (const auto& cpu : cpus_) {
+        if (((cpu_affinity(cpu->index()) ^ mpidr) & compared) != 0) {
+            continue;
+        }
+        found = true;
+        const PowerState::State state = cpu->power.state();
+        if (state == PowerState::State::on) {
+            return kOn;
+        }
+        pending |= state == PowerState::State::on_pending;
+    }
+    if (!found) {
+        return static_cast<s32>(devices::PsciStatus::invalid_parameters);
+    }
+    return pending ? kOnPending : kOff;
+}
+
+void Machine::system_off() {
+    control_.stop(StopReason::system_off);
+    kick_cpus();
+}
+
+void Machine::system_reset() {
+    control_.stop(StopReason::system_reset);
+    kick_cpus();
+}
+
+}  // namespace vmm

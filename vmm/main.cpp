@@ -1,0 +1,73 @@
+// vmm: parse, build, run, exit status. The only place that catches what libraries throw.
+#include <unistd.h>
+
+#include <cstdio>
+#include <exception>
+
+#include "vmm/base/check.h"
+#include "vmm/cli.h"
+#include "vmm/host_events.h"
+#include "vmm/machine.h"
+
+namespace {
+
+using namespace vmm;
+
+const Machine* running_machine = nullptr;
+
+/// A failed check: the terminal as it was, the state of the machine, and the exit status for it.
+void report_crash() {
+    restore_terminal();
+    if (running_machine != nullptr) {
+        std::fputs(running_machine->dump_unsafely().c_str(), stderr);
+    }
+    ::_exit(static_cast<int>(ExitStatus::internal_error));
+}
+
+int report(const Error& error) {
+    std::fprintf(stderr, "vmm: %s\n", error.text.c_str());
+    return static_cast<int>(error.status);
+}
+
+int run_guest(const MachineConfig& config) {
+    set_log_level(config.log_level);
+    auto events = HostEvents::create();
+    if (!events) {
+        return report(events.error());
+    }
+    auto machine = Machine::create(config);
+    if (!machine) {
+        return report(machine.error());
+    }
+    running_machine = machine->get();
+    set_crash_hook(report_crash);
+    const int status = (*machine)->run(*events);
+    set_crash_hook(nullptr);
+    return status;
+}
+
+int run(std::span<const char* const> arguments) {
+    auto command = parse_command_line(arguments, host_facts());
+    if (!command) {
+        return report(command.error());
+    }
+    if (command->kind == Command::Kind::print) {
+        std::fputs(command->text.c_str(), stdout);
+        return static_cast<int>(std::fflush(stdout) == 0 ? ExitStatus::ok : ExitStatus::host_error);
+    }
+    return run_guest(command->config);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+    try {
+        return run(std::span<const char* const>(argv, static_cast<std::size_t>(argc)).subspan(argc > 0 ? 1 : 0));
+    } catch (const std::bad_alloc&) {
+        vmm::restore_terminal();
+        return report({"out of memory", vmm::ExitStatus::host_error});
+    } catch (const std::exception& error) {
+        vmm::restore_terminal();
+        return report({error.what(), vmm::ExitStatus::internal_error});
+    }
+}
