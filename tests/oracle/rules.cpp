@@ -36,6 +36,10 @@ constexpr ExcludedWord kExcludedWords[] = {
      "modified immediate with op, o2 and cmode 1111: unallocated, but qemu ignores op and makes it FMOV (half)"},
     {arch::parse_pattern("0 1 001000 0 a:1 1 11110 r:1 11111 rn:5 rt:5"),
      "CASP X30, XZR: qemu 7.2 writes the upper half to SP"},
+    {arch::parse_pattern("0 q:1 0 01110 o1:1 1 11000 011 opcode:2 10 rn:5 rd:5"),
+     "FMAXV and its kin in half precision with bit 22 set: unallocated, but qemu 7.2 ignores the bit"},
+    {arch::parse_pattern("0 q:1 0 01110 1 1111 00 11111 10 rn:5 rd:5"),
+     "the vector form FRECPX (half) would have: unallocated, and qemu 7.2 stops at an assertion"},
 };
 
 u32 field(u32 insn, unsigned hi, unsigned lo) {
@@ -60,6 +64,7 @@ constexpr Bits kPair{0x3A000000, 0x28000000};
 constexpr Bits kRegister{0x3A000000, 0x38000000};
 constexpr Bits kMsrMrs{0xFFD00000, 0xD5100000};
 constexpr Bits kDcZva{0xFFFFFFE0, 0xD50B7420};
+constexpr Bits kScalarFixedPointHalf{0xDFF0FC00, 0x5F10FC00};  // FCVTZS, FCVTZU (scalar, fixed-point) of half precision
 constexpr Bits kBranchImmediate{0x7C000000, 0x14000000};
 constexpr Bits kCompareBranch{0x7E000000, 0x34000000};
 constexpr Bits kTestBranch{0x7E000000, 0x36000000};
@@ -180,11 +185,17 @@ bool shape_load_store(OracleCase& c, u64 code_address, CaseGenerator& generator)
     }
     const u32 rn = field(insn, 9, 5);
     // A store-exclusive without a load may check its address or not, and the reference does not.
+    const bool atomic = is_atomic_group(insn);
     if (!kStoreExclusive.match(insn) && generator.one_in(50)) {
+        if (rn != 31 && (atomic || kOrdered.match(insn))) {
+            c.input.x[rn] = align_down(c.input.x[rn], 16);  // qemu-user has no alignment faults to rank first
+        }
+        if (rn != 31 && bits(c.input.x[rn], 55, 24) == 0) {
+            return false;  // the runner's own image is there
+        }
         return rn != 31 || c.input.sp % 16 == 0;  // wherever the random value points: mostly a fault
     }
     u64 base = kCentre - 192 + rng.below(385);
-    const bool atomic = is_atomic_group(insn);
     if (rn == 31 || kOrdered.match(insn) || atomic) {
         base = align_down(base, 16);
     }
@@ -294,6 +305,10 @@ bool shape_case(OracleCase& c, u64 code_address, CaseGenerator& generator) {
             c.input.x[rt] = ORACLE_WINDOW_BASE + ORACLE_WINDOW_SIZE / 2 - 256 + generator.rng().below(512);
         }
         return true;
+    }
+    if (kScalarFixedPointHalf.match(insn)) {
+        // qemu 7.2 sign-extends the result beyond the half; not so where it is positive.
+        c.input.v[field(insn, 9, 5)][0] &= ~u64{0x8000};
     }
     if (kMsrMrs.match(insn)) {
         insn = static_cast<u32>(
