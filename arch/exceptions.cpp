@@ -23,8 +23,8 @@ constexpr unsigned kSpsrSs = 21;
 constexpr unsigned kSpsrIl = 20;
 constexpr unsigned kSpsrSsbs = 12;
 
-constexpr u16 kEventExcTaken = 0x09;
-constexpr u16 kEventExcReturn = 0x0A;
+constexpr u16 kEventExcTaken = pmu_event::kExcTaken;
+constexpr u16 kEventExcReturn = pmu_event::kExcReturn;
 
 u64 vector_offset(const CpuState& s) {
     if (s.el == 0) {

@@ -8,16 +8,47 @@
 
 namespace vmm::arch {
 
+namespace {
+
+constexpr std::size_t kMostOutgoing = 64;
+
+/// The request says nothing that `last` has not said: cache maintenance walks a page line by line.
+bool is_repeated(const std::vector<RemoteRequest>& outgoing, const RemoteRequest& request) {
+    return !outgoing.empty() && outgoing.back().kind == RemoteRequest::Kind::invalidate_code_page &&
+           request.kind == RemoteRequest::Kind::invalidate_code_page && outgoing.back().address == request.address;
+}
+
+}  // namespace
+
 void Interconnect::broadcast(Vcpu& from, const RemoteRequest& request) {
-    for (Vcpu* target : vcpus_) {
-        if (target != &from) {
-            target->requests.post(request);
-            target->pins.kick();
-        }
+    std::vector<RemoteRequest>& outgoing = from.requests.outgoing;
+    if (vcpus_.size() < 2 || is_repeated(outgoing, request)) {
+        return;
+    }
+    outgoing.push_back(request);
+    if (outgoing.size() >= kMostOutgoing) {
+        send(from);
     }
 }
 
+void Interconnect::send(Vcpu& from) {
+    std::vector<RemoteRequest>& outgoing = from.requests.outgoing;
+    for (Vcpu* target : vcpus_) {
+        if (target != &from) {
+            target->requests.post(outgoing);
+            target->pins.kick();
+        }
+    }
+    outgoing.clear();
+}
+
 void Interconnect::wait_for_completion(Vcpu& from) {
+    if (vcpus_.size() < 2) {
+        return;
+    }
+    if (!from.requests.outgoing.empty()) {
+        send(from);
+    }
     for (Vcpu* target : vcpus_) {
         if (target == &from) {
             continue;

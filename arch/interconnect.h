@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <mutex>
+#include <span>
 #include <utility>
 #include <vector>
 
@@ -24,33 +25,43 @@ struct RemoteRequest {
 
 /// Connects all PEs of a machine. Built before any vCPU thread starts, immutable afterwards.
 ///
-/// A request is queued at each target and its run loop kicked; targets serve their queue at the next block boundary. A
-/// DSB waits until every target that is executing guest code has served what was queued before. A parked or stopped
+/// Requests are collected at the sender until its next DSB (nothing is promised before), then queued at each target,
+/// whose run loop is kicked; targets serve their queue at the next block boundary. The DSB waits until every target that
+/// is executing guest code has served what was queued before. A parked or stopped
 /// target counts as done: it serves its queue before it executes again (Vcpu::serve_requests).
 class Interconnect {
   public:
     void attach(Vcpu* vcpu) { vcpus_.push_back(vcpu); }
     const std::vector<Vcpu*>& vcpus() const { return vcpus_; }
 
-    /// Queues `request` at every PE but `from`.
+    /// Addresses `request` to every PE but `from`. It travels with the next wait_for_completion().
     void broadcast(Vcpu& from, const RemoteRequest& request);
 
     /// DSB: waits as described above, serving `from`'s own queue meanwhile so that two waiters cannot deadlock.
     void wait_for_completion(Vcpu& from);
 
   private:
+    void send(Vcpu& from);
+
     std::vector<Vcpu*> vcpus_;
 };
 
 /// The queue of one PE.
 class RequestQueue {
   public:
-    /// Any thread. Returns the sequence number of the request.
-    u64 post(const RemoteRequest& request) {
+    /// Any thread. A queue that nobody serves (a PE that is switched off) is replaced by "invalidate everything".
+    void post(std::span<const RemoteRequest> requests) {
         const std::lock_guard lock(mutex_);
-        pending_.push_back(request);
-        return posted_.fetch_add(1, std::memory_order_seq_cst) + 1;
+        if (pending_.size() + requests.size() > kMostPending) {
+            pending_ = {{.kind = RemoteRequest::Kind::tlbi, .tlbi_op = 0},
+                        {.kind = RemoteRequest::Kind::invalidate_all_code}};
+        } else {
+            pending_.insert(pending_.end(), requests.begin(), requests.end());
+        }
+        posted_.fetch_add(1, std::memory_order_seq_cst);
     }
+
+    void post(const RemoteRequest& request) { post(std::span(&request, 1)); }
 
     /// Owner thread: takes all pending requests; call served() when they have been carried out.
     std::vector<RemoteRequest> take(u64& sequence) {
@@ -64,7 +75,12 @@ class RequestQueue {
     u64 served() const { return served_.load(std::memory_order_seq_cst); }
     bool empty() const { return served() == posted(); }
 
+    /// Owner thread: what this PE asks of the others, not sent yet.
+    std::vector<RemoteRequest> outgoing;
+
   private:
+    static constexpr std::size_t kMostPending = 256;
+
     std::mutex mutex_;
     std::vector<RemoteRequest> pending_;
     std::atomic<u64> posted_{0};

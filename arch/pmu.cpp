@@ -1,13 +1,226 @@
 #include "arch/pmu.h"
 
+#include <algorithm>
+
+#include "arch/cpu_model.h"
+#include "arch/vcpu.h"
+
 namespace vmm::arch {
 
-Pmu::Pmu(Vcpu& vcpu) : v_(vcpu) {}
-void Pmu::reset() {}
-void Pmu::sync() {}
-u64 Pmu::ops_until_overflow() const {
-    return ~u64{0};
+namespace {
+
+constexpr u64 kImplemented = ones(Pmu::kCounters) | u64{1} << Pmu::kCycleCounter;
+constexpr u64 kFilterEl1 = u64{1} << 31;  // P
+constexpr u64 kFilterEl0 = u64{1} << 30;  // U
+constexpr u64 kTypeWritable = kFilterEl1 | kFilterEl0 | 0xFFFF;
+
+// PMCR_EL0.
+constexpr u64 kPmcrE = 1 << 0;
+constexpr u64 kPmcrP = 1 << 1;
+constexpr u64 kPmcrC = 1 << 2;
+constexpr u64 kPmcrX = 1 << 4;
+constexpr u64 kPmcrDp = 1 << 5;
+constexpr u64 kPmcrLc = 1 << 6;  // RES1 without AArch32: the cycle counter overflows at 64 bits
+
+constexpr u16 kEvents[] = {
+    pmu_event::kSwIncr,     pmu_event::kInstRetired,      pmu_event::kExcTaken, pmu_event::kExcReturn,
+    pmu_event::kCidWriteRetired, pmu_event::kCpuCycles,   pmu_event::kInstSpec, pmu_event::kTtbrWriteRetired,
+    pmu_event::kChain,      pmu_event::kStallFrontend,    pmu_event::kStallBackend,
+};
+constexpr u16 kSampleEvents[] = {pmu_event::kSamplePop, pmu_event::kSampleFeed, pmu_event::kSampleFiltrate,
+                                 pmu_event::kSampleCollision};
+
+/// The event counts executed operations.
+constexpr bool is_operation(u64 type) {
+    const u64 event = type & 0xFFFF;
+    return event == pmu_event::kInstRetired || event == pmu_event::kCpuCycles || event == pmu_event::kInstSpec;
 }
-void Pmu::count_slow(u16, u64) {}
+
+}  // namespace
+
+void Pmu::reset() {
+    global_enable_ = false;
+    control_ = enabled_ = overflowed_ = interrupts_ = selected_ = user_enable_ = cycle_filter_ = cycles_ = 0;
+    types_.fill(0);
+    counters_.fill(0);
+    accounted_ = v_.ops_executed();
+    update();
+}
+
+bool Pmu::counts(unsigned n) const {
+    return global_enable_ && bit(enabled_, n);
+}
+
+bool Pmu::filtered(u64 filter) const {
+    return (filter & (v_.s.el == 0 ? kFilterEl0 : kFilterEl1)) != 0;
+}
+
+/// Adds to an event counter; overflow sets its status bit and advances a chained odd neighbour.
+void Pmu::add(unsigned n, u64 amount) {
+    const u64 sum = u64{counters_[n]} + (amount & 0xFFFFFFFF);
+    const u64 wraps = (sum >> 32) + (amount >> 32);
+    counters_[n] = static_cast<u32>(sum);
+    if (wraps == 0) {
+        return;
+    }
+    overflowed_ |= u64{1} << n;
+    const unsigned odd = n + 1;
+    if (n % 2 == 0 && odd < kCounters && (types_[odd] & 0xFFFF) == pmu_event::kChain && counts(odd) &&
+        !filtered(types_[odd])) {
+        add(odd, wraps);
+    }
+}
+
+void Pmu::sync() {
+    const u64 now = v_.ops_executed();
+    const u64 operations = now - accounted_;
+    accounted_ = now;
+    if (!active_ || operations == 0) {
+        return;
+    }
+    for (unsigned n = 0; n < kCounters; ++n) {
+        if (counts(n) && is_operation(types_[n]) && !filtered(types_[n])) {
+            add(n, operations);
+        }
+    }
+    if (counts(kCycleCounter) && !filtered(cycle_filter_)) {
+        const u64 before = cycles_;
+        cycles_ += operations;
+        if (cycles_ < before) {
+            overflowed_ |= u64{1} << kCycleCounter;
+        }
+    }
+    drive_irq();
+}
+
+void Pmu::count_event(u16 event, u64 amount) {
+    for (unsigned n = 0; n < kCounters; ++n) {
+        if (counts(n) && (types_[n] & 0xFFFF) == event && !filtered(types_[n])) {
+            add(n, amount);
+        }
+    }
+    drive_irq();
+}
+
+void Pmu::software_increment(u64 mask) {
+    for (unsigned n = 0; n < kCounters; ++n) {
+        if (bit(mask, n) && counts(n) && (types_[n] & 0xFFFF) == pmu_event::kSwIncr && !filtered(types_[n])) {
+            add(n, 1);
+        }
+    }
+    drive_irq();
+}
+
+u64 Pmu::ops_until_overflow() const {
+    u64 least = ~u64{0};
+    if (!active_) {
+        return least;
+    }
+    const u64 done = v_.ops_executed() - accounted_;  // already executed, not yet counted
+    const auto consider = [&](u64 until) { least = std::min(least, until > done ? until - done : 1); };
+    for (unsigned n = 0; n < kCounters; ++n) {
+        const bool chained = n % 2 == 0 && n + 1 < kCounters && (types_[n + 1] & 0xFFFF) == pmu_event::kChain &&
+                             bit(interrupts_, n + 1);
+        if (counts(n) && is_operation(types_[n]) && !filtered(types_[n]) && (bit(interrupts_, n) || chained)) {
+            consider((u64{1} << 32) - counters_[n]);
+        }
+    }
+    if (counts(kCycleCounter) && !filtered(cycle_filter_) && bit(interrupts_, kCycleCounter) && cycles_ != 0) {
+        consider(~cycles_ + 1);
+    }
+    return least;
+}
+
+// ── Registers ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+void Pmu::update() {
+    active_ = global_enable_ && enabled_ != 0;
+    drive_irq();
+    v_.observer_changed();
+}
+
+void Pmu::drive_irq() {
+    const bool level = global_enable_ && (overflowed_ & interrupts_) != 0;
+    if (level != irq_level_) {
+        irq_level_ = level;
+        if (irq_ != nullptr) {
+            irq_->set(level);
+        }
+    }
+}
+
+u64 Pmu::pmcr() const {
+    return v_.config.model->pmcr_id | control_ | kPmcrLc | (global_enable_ ? kPmcrE : 0);
+}
+
+void Pmu::set_pmcr(u64 value) {
+    sync();
+    global_enable_ = (value & kPmcrE) != 0;
+    control_ = value & (kPmcrX | kPmcrDp);
+    if ((value & kPmcrP) != 0) {
+        counters_.fill(0);
+    }
+    if ((value & kPmcrC) != 0) {
+        cycles_ = 0;
+    }
+    update();
+}
+
+void Pmu::set_enabled(u64 mask) {
+    sync();
+    enabled_ = mask & kImplemented;
+    update();
+}
+
+void Pmu::set_overflowed(u64 mask) {
+    sync();
+    overflowed_ = mask & kImplemented;
+    update();
+}
+
+void Pmu::set_interrupts(u64 mask) {
+    sync();
+    interrupts_ = mask & kImplemented;
+    update();
+}
+
+void Pmu::set_event_type(unsigned n, u64 value) {
+    sync();
+    types_[n] = value & kTypeWritable;
+    update();
+}
+
+void Pmu::set_counter(unsigned n, u64 value) {
+    sync();
+    counters_[n] = static_cast<u32>(value);
+    update();
+}
+
+void Pmu::set_cycle_filter(u64 value) {
+    sync();
+    cycle_filter_ = value & (kFilterEl1 | kFilterEl0);
+    update();
+}
+
+void Pmu::set_cycles(u64 value) {
+    sync();
+    cycles_ = value;
+    update();
+}
+
+u64 Pmu::implemented_events(unsigned word) const {
+    u64 result = 0;
+    const auto mark = [&](u16 event) {
+        const unsigned number = event & 0x3FFF;
+        if (number / 32 == word) {
+            result |= u64{1} << (number % 32 + (event >= 0x4000 ? 32 : 0));
+        }
+    };
+    std::for_each(std::begin(kEvents), std::end(kEvents), mark);
+    if (v_.config.pmsver != 0) {
+        std::for_each(std::begin(kSampleEvents), std::end(kSampleEvents), mark);
+    }
+    return result;
+}
 
 }  // namespace vmm::arch

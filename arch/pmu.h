@@ -1,8 +1,7 @@
-// PMUv3 of one PE. Cycles are defined as executed operations, so both fixed events are exact. Arm ARM D13.
+// PMUv3 of one PE. A cycle is defined as one executed operation, so all implemented events are exact. Arm ARM D13.
 #pragma once
 
 #include <array>
-#include <span>
 
 #include "arch/pins.h"
 #include "arch/sysreg.h"
@@ -10,45 +9,118 @@
 
 namespace vmm::arch {
 
+/// Event numbers. Arm ARM D13.12.
+namespace pmu_event {
+inline constexpr u16 kSwIncr = 0x00;
+inline constexpr u16 kInstRetired = 0x08;
+inline constexpr u16 kExcTaken = 0x09;
+inline constexpr u16 kExcReturn = 0x0A;
+inline constexpr u16 kCidWriteRetired = 0x0B;
+inline constexpr u16 kCpuCycles = 0x11;
+inline constexpr u16 kInstSpec = 0x1B;
+inline constexpr u16 kTtbrWriteRetired = 0x1C;
+inline constexpr u16 kChain = 0x1E;
+inline constexpr u16 kStallFrontend = 0x23;  // never happens
+inline constexpr u16 kStallBackend = 0x24;   // never happens
+inline constexpr u16 kSamplePop = 0x4000;
+inline constexpr u16 kSampleFeed = 0x4001;
+inline constexpr u16 kSampleFiltrate = 0x4002;
+inline constexpr u16 kSampleCollision = 0x4003;
+}  // namespace pmu_event
+
 class Pmu {
   public:
-    static constexpr unsigned kCounters = 6;
+    static constexpr unsigned kCounters = 6;          // PMCR_EL0.N
+    static constexpr unsigned kCycleCounter = 31;     // its bit in PMCNTENSET_EL0 and the like
 
-    explicit Pmu(Vcpu& vcpu);
+    explicit Pmu(Vcpu& vcpu) : v_(vcpu) {}
+    Pmu(const Pmu&) = delete;
+    Pmu& operator=(const Pmu&) = delete;
+
+    /// Adds the PMU's registers.
+    void add_sysregs(SysregBank& bank);
 
     /// The overflow interrupt (level); nullptr: not connected.
     void set_irq(IrqLine* line) { irq_ = line; }
 
+    /// Resets the registers and forgets operations not yet counted.
     void reset();
 
-    /// `n` occurrences of `event` (PMEVTYPER numbering) at the current Exception level. Not for cycles and instructions.
+    /// Some counter is counting: Exception level changes and overflow matter.
+    bool active() const { return active_; }
+
+    /// `n` occurrences of `event` at the current Exception level. Not for events that count operations.
     void count(u16 event, u64 n) {
         if (active_) [[unlikely]] {
-            count_slow(event, n);
+            count_event(event, n);
         }
     }
 
-    /// Brings the counters up to date with the operations executed so far, at the current Exception level, and drives
-    /// the overflow interrupt. The engine calls it at the end of a slice.
+    /// Brings the counters up to date with the operations executed so far, all since the last call having been executed
+    /// at the current Exception level, and drives the overflow interrupt. The engine calls it at the end of a slice.
     void sync();
 
-    /// As sync(), before PSTATE.EL changes.
+    /// As sync(), to be called before PSTATE.EL changes.
     void before_el_change() {
         if (active_) [[unlikely]] {
             sync();
         }
     }
 
-    /// Operations from now until a counter overflows with its interrupt enabled, at the current Exception level; ~0: none
-    /// can. The engine limits its budget to this and calls sync() then.
+    /// Operations from now until a counter overflows at the current Exception level with its interrupt (or the counter
+    /// chained to it) enabled; ~0: none can. The engine limits its budget to this and calls sync() then.
     u64 ops_until_overflow() const;
 
-  private:
-    void count_slow(u16 event, u64 n);
+    // ── Registers, for the rows in pmu_sysregs.cpp ───────────────────────────────────────────────────────────────
 
-    [[maybe_unused]] Vcpu& v_;
-    [[maybe_unused]] IrqLine* irq_ = nullptr;
-    bool active_ = false;  // some counter is enabled
+    u64 pmcr() const;
+    void set_pmcr(u64 value);
+    u64 enabled() const { return enabled_; }
+    void set_enabled(u64 mask);
+    u64 overflowed() const { return overflowed_; }
+    void set_overflowed(u64 mask);
+    u64 interrupts() const { return interrupts_; }
+    void set_interrupts(u64 mask);
+    u64 event_type(unsigned n) const { return types_[n]; }
+    void set_event_type(unsigned n, u64 value);
+    u64 counter(unsigned n) const { return counters_[n]; }
+    void set_counter(unsigned n, u64 value);
+    u64 cycle_filter() const { return cycle_filter_; }
+    void set_cycle_filter(u64 value);
+    u64 cycles() const { return cycles_; }
+    void set_cycles(u64 value);
+    u64 selected() const { return selected_; }
+    void set_selected(u64 value) { selected_ = value & 0x1F; }
+    u64 user_enable() const { return user_enable_; }
+    void set_user_enable(u64 value) { user_enable_ = value & 0xF; }
+    /// PMCEID0_EL0 (events 0x00.. and 0x4000..) and PMCEID1_EL0.
+    u64 implemented_events(unsigned word) const;
+    void software_increment(u64 mask);
+
+  private:
+    bool counts(unsigned n) const;          // enabled
+    bool filtered(u64 filter) const;        // not counted at the current Exception level
+    void add(unsigned n, u64 amount);
+    void count_event(u16 event, u64 n);
+    void update();                          // after any register write: active_, the interrupt, the engine's budget
+    void drive_irq();
+
+    Vcpu& v_;
+    IrqLine* irq_ = nullptr;
+    bool active_ = false;
+    bool irq_level_ = false;
+    bool global_enable_ = false;            // PMCR_EL0.E
+    u64 control_ = 0;                       // PMCR_EL0.{DP, X}
+    u64 enabled_ = 0;
+    u64 overflowed_ = 0;
+    u64 interrupts_ = 0;
+    u64 selected_ = 0;
+    u64 user_enable_ = 0;
+    u64 cycle_filter_ = 0;
+    u64 cycles_ = 0;
+    std::array<u64, kCounters> types_{};
+    std::array<u32, kCounters> counters_{};
+    u64 accounted_ = 0;                     // v_.ops_executed() at the last sync
 };
 
 }  // namespace vmm::arch

@@ -31,6 +31,7 @@ enum class SysregTrap : u8 {
     allow,
     undefined,
     trap_el1,  // exception to EL1 with EC 0x18
+    trap_fp,   // exception to EL1 with EC 0x07: SIMD&FP access is disabled (CPACR_EL1.FPEN)
 };
 
 /// One register (op0 = 2, 3) or system instruction (op0 = 1; only `write` is called, with Xt).

@@ -44,6 +44,7 @@ Exec access_system_register(Vcpu& v, SysregKey key, SystemAccess access, unsigne
         switch (row->check(row->self, v, is_write)) {
             case SysregTrap::allow: break;
             case SysregTrap::undefined: return v.undefined();
+            case SysregTrap::trap_fp: return v.trap_fp_access();
             case SysregTrap::trap_el1: return v.trap_system_access(instruction_word(key, is_write, rt));
         }
     }
