@@ -1,5 +1,7 @@
 // Differential test of the instruction handlers: random cases for every row of the decode table, run on our Vcpu and on
 // a reference (qemu-aarch64), every difference reported. See README.md.
+#include <cstdlib>
+
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
@@ -51,6 +53,7 @@ struct Options {
     u64 seed = 1;
     unsigned max_report = 3;  // per row
     bool list = false;
+    std::string space;  // VALUE/MASK, hexadecimal
     ReferenceCommand reference;
 };
 
@@ -74,8 +77,11 @@ class Session {
     explicit Session(const Options& options) : options_(options) {}
 
     Result<int> run() {
+        if (!options_.space.empty()) {
+            VMM_TRY_VOID(add_space());
+        }
         for (const Section& section : kSections) {
-            if (!glob_matches(options_.section, section.name)) {
+            if (!options_.space.empty() || !glob_matches(options_.section, section.name)) {
                 continue;
             }
             for (const arch::DecodeRow& row : section.rows()) {
@@ -157,6 +163,32 @@ class Session {
         return {};
     }
 
+    /// Every word of a space of encodings, allocated or not.
+    Result<> add_space() {
+        const std::size_t slash = options_.space.find('/');
+        if (slash == std::string::npos) {
+            return fail_usage("--space \"{}\": must be VALUE/MASK in hexadecimal", options_.space);
+        }
+        const u32 mask = static_cast<u32>(std::strtoul(options_.space.c_str() + slash + 1, nullptr, 16));
+        const u32 value = static_cast<u32>(std::strtoul(options_.space.c_str(), nullptr, 16)) & mask;
+        CaseGenerator generator(options_.seed);
+        u32 free = 0;
+        do {
+            OracleCase c{};
+            c.insn_count = 1;
+            c.insns[0] = value | free;
+            generator.random_state(c.input);
+            const arch::DecodeRow* row = arch::decode(c.insns[0]);
+            const bool runs = row != nullptr ? exclusion_reason(*row) == nullptr && shape_case(c, next_address(), generator)
+                                             : exclusion_reason(c.insns[0]) == nullptr;
+            if (runs) {
+                VMM_TRY_VOID(add(c, row != nullptr ? row->name : "(unallocated)"));
+            }
+            free = (free - ~mask) & ~mask;
+        } while (free != 0);
+        return {};
+    }
+
     Result<> flush() {
         if (jobs_.empty()) {
             return {};
@@ -227,6 +259,8 @@ int run(int argc, char** argv) {
     app.add_option("--rows", options.rows, "rows, by printed name or handler (glob)");
     app.add_option("--cases", options.cases, "cases per row");
     app.add_option("--holes", options.holes, "words per section that match no row; both sides must refuse them");
+    app.add_option("--space", options.space,
+                   "VALUE/MASK: every word with these fixed bits, instead of rows (hexadecimal)");
     app.add_option("--seed", options.seed, "seed of the generator");
     app.add_option("--max-report", options.max_report, "mismatches printed per row");
     app.add_option("--cpu", options.reference.cpu, "qemu CPU model");
