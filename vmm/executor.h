@@ -1,4 +1,4 @@
-// Who gives vCPUs host threads. Two ways: a thread for each (vcpu_threads.cpp), or one thread for all in a fixed order
+// Who gives vCPUs host threads. Two ways: a thread for each (vcpu_thread.cpp), or one thread for all in a fixed order
 // (insn_scheduler.cpp).
 #pragma once
 

@@ -88,7 +88,7 @@ Result<> Machine::open_virtio_devices() {
         options.threading = threading;
         auto opened = Block::open(options);
         if (!opened) {
-            return fail("--disk \"{}\": {}", disk.path, opened.error().text);
+            return fail("--disk: {}", opened.error().text);
         }
         virtio_devices_.push_back(*std::move(opened));
     }
