@@ -149,16 +149,11 @@ Exec store_exclusive_pair_x(Vcpu& v, Rs rs, O0 o0, Rt2 rt2, Rn rn, Rt rt) {
     return Exec::next;
 }
 
-/// Alignment of acquire and release accesses, which Vcpu's fast path does not look at. False after having
-/// taken the fault.
+/// Alignment of acquire and release accesses, which Vcpu's fast path does not look at. False after having taken the
+/// fault.
 template <class T>
 [[nodiscard]] [[gnu::always_inline]] inline bool check_ordered_alignment(Vcpu& v, u64 va, AccessType type) {
-    if (is_aligned(va, sizeof(T))) [[likely]] {
-        return true;
-    }
-    constexpr u8 kAlignmentFault = 0x21;
-    v.data_abort(va, kAlignmentFault, type == AccessType::write);
-    return false;
+    return is_aligned(va, sizeof(T)) || v.host_for_atomic(va, sizeof(T), type, {.ordered = true}) != nullptr;
 }
 
 /// LDAR, LDLAR, LDAPR

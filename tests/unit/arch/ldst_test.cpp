@@ -329,6 +329,53 @@ TEST_CASE("devices: exclusives and atomics take an abort", "[arch][ldst]") {
     CHECK(world.mmio.reads + world.mmio.writes == 0);
 }
 
+TEST_CASE("tracing: an access is described as the profiling unit needs it", "[arch][ldst]") {
+    struct Traced {
+        const char* text;
+        u32 insn;
+        OpClass op_class;
+        unsigned size;
+        bool is_write, is_atomic, is_exclusive, is_ordered, returns_value;
+    };
+    LdstWorld world;
+    const auto v = world.make_pe();
+    const Traced c = GENERATE(
+        Traced{"ldr x1, [x0]", 0xF9400001, OpClass::load, 8, false, false, false, false, false},
+        Traced{"ldp w1, w2, [x0, #8]!", 0x29C10801, OpClass::load, 8, false, false, false, false, false},
+        Traced{"ldp q1, q2, [x0, #32]!", 0xADC10801, OpClass::load_simd, 32, false, false, false, false,
+               false},
+        Traced{"stp d1, d2, [x0, #16]!", 0x6D810801, OpClass::store_fp, 16, true, false, false, false, false},
+        Traced{"ldaxr w1, [x0]", 0x885FFC01, OpClass::load, 4, false, false, true, true, false},
+        Traced{"stxr w3, x1, [x0]", 0xC8037C01, OpClass::store, 8, true, false, true, false, false},
+        Traced{"ldar x1, [x0]", 0xC8DFFC01, OpClass::load, 8, false, false, false, true, false},
+        Traced{"stlrh w1, [x0]", 0x489FFC01, OpClass::store, 2, true, false, false, true, false},
+        Traced{"ldadd x1, x2, [x0]", 0xF8210002, OpClass::atomic, 8, true, true, false, false, true},
+        Traced{"stsetl w1, [x0]", 0xB861301F, OpClass::atomic, 4, true, true, false, true, false},
+        Traced{"ldadda with Rt = 31: acquire has no effect", 0xF8A1001F, OpClass::atomic, 8, true, true,
+               false, false, false},
+        Traced{"casp x2, x3, x4, x5, [x0]", 0x48227C04, OpClass::atomic, 16, true, true, false, false, true});
+    CAPTURE(c.text);
+    v->s.x[0] = kData;
+    OpTrace trace;
+
+    v->begin_trace(&trace);
+    const Exec result = execute(*v, c.insn);
+    v->end_trace();
+
+    REQUIRE(result == Exec::next);
+    CHECK(decode(c.insn)->op_class == c.op_class);
+    CHECK(trace.has_va);
+    CHECK(trace.pa_valid);
+    CHECK(trace.pa == trace.va);
+    CHECK(unsigned{trace.size} == c.size);
+    CHECK(trace.is_write == c.is_write);
+    CHECK(trace.is_atomic == c.is_atomic);
+    CHECK(trace.is_exclusive == c.is_exclusive);
+    CHECK(trace.is_ordered == c.is_ordered);
+    CHECK(trace.returns_value == c.returns_value);
+    CHECK_FALSE(trace.misaligned);
+}
+
 TEST_CASE("write-back: with the base as data register, the store uses the old base and the base is updated",
           "[arch][ldst]") {
     LdstWorld world;
