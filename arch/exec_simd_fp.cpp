@@ -18,38 +18,38 @@ using Rm4 = Operand<"rm", 4>;
 
 // Operations on lanes, beyond those that fp.h has under one name.
 template <class T>
-T compare_equal(T a, T b, const FpEnv& env) {
+T compare_equal(T a, T b, FpEnv env) {
     return lane_mask<T>(fp::compare_eq(a, b, env));
 }
 template <class T>
-T compare_greater_equal(T a, T b, const FpEnv& env) {
+T compare_greater_equal(T a, T b, FpEnv env) {
     return lane_mask<T>(fp::compare_ge(a, b, env));
 }
 template <class T>
-T compare_greater(T a, T b, const FpEnv& env) {
+T compare_greater(T a, T b, FpEnv env) {
     return lane_mask<T>(fp::compare_gt(a, b, env));
 }
 template <class T>
-T absolute_greater_equal(T a, T b, const FpEnv& env) {
+T absolute_greater_equal(T a, T b, FpEnv env) {
     return lane_mask<T>(fp::compare_ge(fp::abs(a), fp::abs(b), env));
 }
 template <class T>
-T absolute_greater(T a, T b, const FpEnv& env) {
+T absolute_greater(T a, T b, FpEnv env) {
     return lane_mask<T>(fp::compare_gt(fp::abs(a), fp::abs(b), env));
 }
 template <class T>
-T mul_sub(T addend, T a, T b, const FpEnv& env) {
+T mul_sub(T addend, T a, T b, FpEnv env) {
     return fp::mul_add(addend, fp::neg(a), b, env);
 }
 
 // Wrappers that let templates take overloaded operations: VMM_LANES2(fp::add) for two values, VMM_PACKED2(add) for two
 // vectors, and so on.
-#define VMM_LANES2(operation) [](auto a, auto b, const FpEnv& env) { return operation(a, b, env); }
-#define VMM_LANES3(operation) [](auto d, auto a, auto b, const FpEnv& env) { return operation(d, a, b, env); }
+#define VMM_LANES2(operation) [](auto a, auto b, FpEnv env) { return operation(a, b, env); }
+#define VMM_LANES3(operation) [](auto d, auto a, auto b, FpEnv env) { return operation(d, a, b, env); }
 #define VMM_PACKED2(operation) \
-    [](auto a, auto b, const FpEnv& env, auto& r) { return fp::packed::operation<LaneOf<A>>(a, b, env, r); }
+    [](auto a, auto b, FpEnv env, auto& r) { return fp::packed::operation<LaneOf<A>>(a, b, env, r); }
 #define VMM_PACKED3(operation) \
-    [](auto d, auto a, auto b, const FpEnv& env, auto& r) { return fp::packed::operation<LaneOf<A>>(d, a, b, env, r); }
+    [](auto d, auto a, auto b, FpEnv env, auto& r) { return fp::packed::operation<LaneOf<A>>(d, a, b, env, r); }
 
 // ── Three same ───────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -132,7 +132,7 @@ VMM_PAIRWISE(fminnmp, fp::min_num, VMM_PACKED2(min))
 
 /// Reduce(): the lower half of the lanes with the upper half, each reduced the same way.
 template <class T, class Operation>
-T reduce(const Vreg& a, unsigned first, unsigned count, const FpEnv& env, Operation operation) {
+T reduce(const Vreg& a, unsigned first, unsigned count, FpEnv env, Operation operation) {
     if (count == 1) {
         return a.lane<T>(first);
     }

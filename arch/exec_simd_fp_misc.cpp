@@ -19,7 +19,7 @@ using fp::Rounding;
     template <class A>                                                                                 \
     Exec handler(Vcpu& v, Rn rn, Rd rd) {                                                              \
         using T = LaneOf<A>;                                                                           \
-        return map<A>(v, rd, v.s.v[rn], [](T a, [[maybe_unused]] const FpEnv& env) -> T {              \
+        return map<A>(v, rd, v.s.v[rn], [](T a, [[maybe_unused]] FpEnv env) -> T {              \
             return static_cast<T>(expression);                                                         \
         });                                                                                            \
     }
@@ -97,10 +97,10 @@ Exec fcvtl_s(Vcpu& v, Q q, Rn rn, Rd rd) {
     return lengthen<u64, u32>(v, q, rn, rd);
 }
 Exec fcvtn_s(Vcpu& v, Q q, Rn rn, Rd rd) {
-    return narrow<u16, u32>(v, q, rn, rd, [](u32 a, const FpEnv& env) { return fp::convert<u16>(a, env); });
+    return narrow<u16, u32>(v, q, rn, rd, [](u32 a, FpEnv env) { return fp::convert<u16>(a, env); });
 }
 Exec fcvtn_d(Vcpu& v, Q q, Rn rn, Rd rd) {
-    return narrow<u32, u64>(v, q, rn, rd, [](u64 a, const FpEnv& env) { return fp::convert<u32>(a, env); });
+    return narrow<u32, u64>(v, q, rn, rd, [](u64 a, FpEnv env) { return fp::convert<u32>(a, env); });
 }
 Exec fcvtxn(Vcpu& v, Q q, Rn rn, Rd rd) {
     return narrow<u32, u64>(v, q, rn, rd, fp::convert_to_odd);
@@ -121,7 +121,7 @@ using Immhb = Operand<"immhb", std::bit_width(A::kLaneBits) - 1>;
     Exec handler(Vcpu& v, Immhb<A> immhb, Rn rn, Rd rd) {                                              \
         using T = LaneOf<A>;                                                                           \
         const unsigned fraction_bits = A::kLaneBits - immhb;                                           \
-        return map<A>(v, rd, v.s.v[rn], [fraction_bits](T a, const FpEnv& env) -> T {                  \
+        return map<A>(v, rd, v.s.v[rn], [fraction_bits](T a, FpEnv env) -> T {                  \
             return static_cast<T>(expression);                                                         \
         });                                                                                            \
     }

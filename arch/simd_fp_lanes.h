@@ -73,7 +73,7 @@ inline Exec map(Vcpu& v, u32 rd, const Vreg& a, Operation operation) {
 
 /// Lane by lane, out of line: what is left when a whole vector at once is not possible.
 template <class A, class Operation>
-[[gnu::noinline]] Vreg map2_slow(const Vreg& a, const Vreg& b, const fp::FpEnv& env, Operation operation) {
+[[gnu::noinline]] Vreg map2_slow(const Vreg& a, const Vreg& b, fp::FpEnv env, Operation operation) {
     using T = LaneOf<A>;
     Vreg result;
     for (unsigned i = 0; i < A::kLanes; ++i) {
@@ -83,7 +83,7 @@ template <class A, class Operation>
 }
 
 template <class A, class Operation>
-[[gnu::noinline]] Vreg map3_slow(const Vreg& d, const Vreg& a, const Vreg& b, const fp::FpEnv& env,
+[[gnu::noinline]] Vreg map3_slow(const Vreg& d, const Vreg& a, const Vreg& b, fp::FpEnv env,
                                  Operation operation) {
     using T = LaneOf<A>;
     Vreg result;

@@ -25,7 +25,7 @@ constexpr T neg(T a) { return static_cast<T>(a ^ Format<T>::kSign); }
 
 /// FADD.
 template <class T>
-inline T add(T a, T b, const FpEnv& env) {
+inline T add(T a, T b, FpEnv env) {
     if constexpr (host::kSupported<T>) {
         T result;
         if (host::add(a, b, env, result)) [[likely]] {
@@ -37,7 +37,7 @@ inline T add(T a, T b, const FpEnv& env) {
 
 /// FSUB.
 template <class T>
-inline T sub(T a, T b, const FpEnv& env) {
+inline T sub(T a, T b, FpEnv env) {
     if constexpr (host::kSupported<T>) {
         T result;
         if (host::sub(a, b, env, result)) [[likely]] {
@@ -49,7 +49,7 @@ inline T sub(T a, T b, const FpEnv& env) {
 
 /// FMUL.
 template <class T>
-inline T mul(T a, T b, const FpEnv& env) {
+inline T mul(T a, T b, FpEnv env) {
     if constexpr (host::kSupported<T>) {
         T result;
         if (host::mul(a, b, env, result)) [[likely]] {
@@ -61,13 +61,13 @@ inline T mul(T a, T b, const FpEnv& env) {
 
 /// FNMUL: the product negated, NaN or not.
 template <class T>
-inline T nmul(T a, T b, const FpEnv& env) {
+inline T nmul(T a, T b, FpEnv env) {
     return neg(mul(a, b, env));
 }
 
 /// FMULX: infinity times zero is +-2.
 template <class T>
-inline T mulx(T a, T b, const FpEnv& env) {
+inline T mulx(T a, T b, FpEnv env) {
     if constexpr (host::kSupported<T>) {
         T result;
         if (host::mul(a, b, env, result)) [[likely]] {
@@ -79,7 +79,7 @@ inline T mulx(T a, T b, const FpEnv& env) {
 
 /// FDIV.
 template <class T>
-inline T div(T a, T b, const FpEnv& env) {
+inline T div(T a, T b, FpEnv env) {
     if constexpr (host::kSupported<T>) {
         T result;
         if (host::div(a, b, env, result)) [[likely]] {
@@ -91,7 +91,7 @@ inline T div(T a, T b, const FpEnv& env) {
 
 /// FSQRT.
 template <class T>
-inline T sqrt(T a, const FpEnv& env) {
+inline T sqrt(T a, FpEnv env) {
     if constexpr (host::kSupported<T>) {
         T result;
         if (host::sqrt(a, env, result)) [[likely]] {
@@ -103,7 +103,7 @@ inline T sqrt(T a, const FpEnv& env) {
 
 /// FPMulAdd: addend + a * b, rounded once. The FMSUB family negates `a` or `addend` beforehand.
 template <class T>
-inline T mul_add(T addend, T a, T b, const FpEnv& env) {
+inline T mul_add(T addend, T a, T b, FpEnv env) {
     if constexpr (host::kSupported<T>) {
         T result;
         if (host::mul_add(addend, a, b, env, result)) [[likely]] {
@@ -115,13 +115,13 @@ inline T mul_add(T addend, T a, T b, const FpEnv& env) {
 
 /// FABD.
 template <class T>
-inline T abs_diff(T a, T b, const FpEnv& env) {
+inline T abs_diff(T a, T b, FpEnv env) {
     return abs(sub(a, b, env));
 }
 
 /// FMAX.
 template <class T>
-inline T max(T a, T b, const FpEnv& env) {
+inline T max(T a, T b, FpEnv env) {
     if constexpr (host::kSupported<T>) {
         if (host::comparable(a, b, env)) [[likely]] {
             return host::max(a, b);
@@ -132,7 +132,7 @@ inline T max(T a, T b, const FpEnv& env) {
 
 /// FMIN.
 template <class T>
-inline T min(T a, T b, const FpEnv& env) {
+inline T min(T a, T b, FpEnv env) {
     if constexpr (host::kSupported<T>) {
         if (host::comparable(a, b, env)) [[likely]] {
             return host::min(a, b);
@@ -143,7 +143,7 @@ inline T min(T a, T b, const FpEnv& env) {
 
 /// FMAXNM: a single quiet NaN counts as -infinity.
 template <class T>
-inline T max_num(T a, T b, const FpEnv& env) {
+inline T max_num(T a, T b, FpEnv env) {
     if constexpr (host::kSupported<T>) {
         if (host::comparable(a, b, env)) [[likely]] {
             return host::max(a, b);
@@ -154,7 +154,7 @@ inline T max_num(T a, T b, const FpEnv& env) {
 
 /// FMINNM: a single quiet NaN counts as +infinity.
 template <class T>
-inline T min_num(T a, T b, const FpEnv& env) {
+inline T min_num(T a, T b, FpEnv env) {
     if constexpr (host::kSupported<T>) {
         if (host::comparable(a, b, env)) [[likely]] {
             return host::min(a, b);
@@ -165,19 +165,19 @@ inline T min_num(T a, T b, const FpEnv& env) {
 
 /// FRECPS: 2 - a * b, rounded once.
 template <class T>
-inline T recip_step(T a, T b, const FpEnv& env) { return soft::recip_step(a, b, env); }
+inline T recip_step(T a, T b, FpEnv env) { return soft::recip_step(a, b, env); }
 /// FRSQRTS: (3 - a * b) / 2, rounded once.
 template <class T>
-inline T rsqrt_step(T a, T b, const FpEnv& env) { return soft::rsqrt_step(a, b, env); }
+inline T rsqrt_step(T a, T b, FpEnv env) { return soft::rsqrt_step(a, b, env); }
 /// FRECPE.
 template <class T>
-inline T recip_estimate(T a, const FpEnv& env) { return soft::recip_estimate(a, env); }
+inline T recip_estimate(T a, FpEnv env) { return soft::recip_estimate(a, env); }
 /// FRSQRTE.
 template <class T>
-inline T rsqrt_estimate(T a, const FpEnv& env) { return soft::rsqrt_estimate(a, env); }
+inline T rsqrt_estimate(T a, FpEnv env) { return soft::rsqrt_estimate(a, env); }
 /// FRECPX.
 template <class T>
-inline T recip_exponent(T a, const FpEnv& env) { return soft::recip_exponent(a, env); }
+inline T recip_exponent(T a, FpEnv env) { return soft::recip_exponent(a, env); }
 
 /// URECPE and URSQRTE: integers that stand for fractions in [0, 1).
 u32 unsigned_recip_estimate(u32 a);
@@ -187,7 +187,7 @@ u32 unsigned_rsqrt_estimate(u32 a);
 
 /// FCMP (signal_all_nans false) and FCMPE (true): NZCV as a nibble, N in bit 3; unordered is 0b0011.
 template <class T>
-inline u32 compare(T a, T b, bool signal_all_nans, const FpEnv& env) {
+inline u32 compare(T a, T b, bool signal_all_nans, FpEnv env) {
     if constexpr (host::kSupported<T>) {
         if (host::comparable(a, b, env)) [[likely]] {
             return host::compare(a, b);
@@ -198,22 +198,22 @@ inline u32 compare(T a, T b, bool signal_all_nans, const FpEnv& env) {
 
 /// FCMEQ: only a signalling NaN is an invalid operation.
 template <class T>
-inline bool compare_eq(T a, T b, const FpEnv& env) { return compare(a, b, false, env) == kEqual; }
+inline bool compare_eq(T a, T b, FpEnv env) { return compare(a, b, false, env) == kEqual; }
 /// FCMGE.
 template <class T>
-inline bool compare_ge(T a, T b, const FpEnv& env) {
+inline bool compare_ge(T a, T b, FpEnv env) {
     const u32 nzcv = compare(a, b, true, env);
     return nzcv == kGreater || nzcv == kEqual;
 }
 /// FCMGT.
 template <class T>
-inline bool compare_gt(T a, T b, const FpEnv& env) { return compare(a, b, true, env) == kGreater; }
+inline bool compare_gt(T a, T b, FpEnv env) { return compare(a, b, true, env) == kGreater; }
 
 // ── Conversion ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 /// FRINT*: to an integral value in the same format. `exact` (FRINTX): raise IXC when the value changes.
 template <class T>
-inline T round_to_integral(T a, Rounding rounding, bool exact, const FpEnv& env) {
+inline T round_to_integral(T a, Rounding rounding, bool exact, FpEnv env) {
     if constexpr (host::kSupported<T>) {
         T result;
         if (host::round_to_integral(a, rounding, exact, env, result)) {
@@ -225,7 +225,7 @@ inline T round_to_integral(T a, Rounding rounding, bool exact, const FpEnv& env)
 
 /// FCVT*S: a * 2^fraction_bits as a signed integer of `width` (16, 32 or 64) bits, saturated; sign-extended to 64 bits.
 template <class T>
-inline u64 to_signed(T a, unsigned width, unsigned fraction_bits, Rounding rounding, const FpEnv& env) {
+inline u64 to_signed(T a, unsigned width, unsigned fraction_bits, Rounding rounding, FpEnv env) {
     if constexpr (host::kSupported<T>) {
         u64 result;
         if (fraction_bits == 0 && host::to_signed(a, width, rounding, env, result)) [[likely]] {
@@ -237,7 +237,7 @@ inline u64 to_signed(T a, unsigned width, unsigned fraction_bits, Rounding round
 
 /// FCVT*U: as to_signed(), unsigned.
 template <class T>
-inline u64 to_unsigned(T a, unsigned width, unsigned fraction_bits, Rounding rounding, const FpEnv& env) {
+inline u64 to_unsigned(T a, unsigned width, unsigned fraction_bits, Rounding rounding, FpEnv env) {
     if constexpr (host::kSupported<T>) {
         u64 result;
         if (fraction_bits == 0 && host::to_unsigned(a, width, rounding, env, result)) [[likely]] {
@@ -249,7 +249,7 @@ inline u64 to_unsigned(T a, unsigned width, unsigned fraction_bits, Rounding rou
 
 /// SCVTF: value / 2^fraction_bits, rounded as FPCR says. `value` is sign-extended to 64 bits.
 template <class T>
-inline T from_signed(u64 value, unsigned fraction_bits, const FpEnv& env) {
+inline T from_signed(u64 value, unsigned fraction_bits, FpEnv env) {
     if constexpr (host::kSupported<T>) {
         T result;
         if (fraction_bits == 0 && host::from_signed(static_cast<s64>(value), env, result)) [[likely]] {
@@ -261,7 +261,7 @@ inline T from_signed(u64 value, unsigned fraction_bits, const FpEnv& env) {
 
 /// UCVTF: as from_signed(); `value` is zero-extended.
 template <class T>
-inline T from_unsigned(u64 value, unsigned fraction_bits, const FpEnv& env) {
+inline T from_unsigned(u64 value, unsigned fraction_bits, FpEnv env) {
     if constexpr (host::kSupported<T>) {
         T result;
         if (fraction_bits == 0 && host::from_unsigned(value, env, result)) [[likely]] {
@@ -273,7 +273,7 @@ inline T from_unsigned(u64 value, unsigned fraction_bits, const FpEnv& env) {
 
 /// FCVT between formats, FCVTL, FCVTN. Half precision obeys FPCR.AHP.
 template <class To, class From>
-inline To convert(From a, const FpEnv& env) {
+inline To convert(From a, FpEnv env) {
     if constexpr (host::kSupported<To> && host::kSupported<From>) {
         To result;
         if (host::convert(a, env, result)) [[likely]] {
@@ -284,7 +284,7 @@ inline To convert(From a, const FpEnv& env) {
 }
 
 /// FCVTXN: double to single, rounded to odd.
-inline u32 convert_to_odd(u64 a, const FpEnv& env) { return soft::convert<u32>(a, Rounding::to_odd, env); }
+inline u32 convert_to_odd(u64 a, FpEnv env) { return soft::convert<u32>(a, Rounding::to_odd, env); }
 
 /// VFPExpandImm: the value of FMOV (immediate).
 template <class T>

@@ -75,15 +75,15 @@ constexpr bool is_ordinary(T a) {
            static_cast<T>(Format<T>::kInfinity - Format<T>::kMinNormal - 1);
 }
 
-inline bool inexact_known(const FpEnv& env) { return (env.fpsr & kIxc) != 0; }
+inline bool inexact_known(FpEnv env) { return (env.fpsr & kIxc) != 0; }
 
 }  // namespace detail
 
 /// Default rounding, denormals kept.
-inline bool usable(const FpEnv& env) { return (env.fpcr & (kFpcrRMode | kFpcrFz)) == 0; }
+inline bool usable(FpEnv env) { return (env.fpcr & (kFpcrRMode | kFpcrFz)) == 0; }
 
 template <class T>
-inline bool add(T a, T b, const FpEnv& env, T& result) {
+inline bool add(T a, T b, FpEnv env, T& result) {
     const auto x = detail::to_host(a);
     const auto y = detail::to_host(b);
     const auto sum = x + y;
@@ -94,7 +94,7 @@ inline bool add(T a, T b, const FpEnv& env, T& result) {
 }
 
 template <class T>
-inline bool sub(T a, T b, const FpEnv& env, T& result) {
+inline bool sub(T a, T b, FpEnv env, T& result) {
     const auto x = detail::to_host(a);
     const auto y = detail::to_host(b);
     const auto difference = x - y;
@@ -105,7 +105,7 @@ inline bool sub(T a, T b, const FpEnv& env, T& result) {
 
 /// Also FMULX: infinity times zero is left to the caller.
 template <class T>
-inline bool mul(T a, T b, const FpEnv& env, T& result) {
+inline bool mul(T a, T b, FpEnv env, T& result) {
     const auto x = detail::to_host(a);
     const auto y = detail::to_host(b);
     const auto product = x * y;
@@ -121,7 +121,7 @@ inline bool mul(T a, T b, const FpEnv& env, T& result) {
 }
 
 template <class T>
-inline bool div(T a, T b, const FpEnv& env, T& result) {
+inline bool div(T a, T b, FpEnv env, T& result) {
     const auto x = detail::to_host(a);
     const auto y = detail::to_host(b);
     const auto quotient = x / y;
@@ -137,7 +137,7 @@ inline bool div(T a, T b, const FpEnv& env, T& result) {
 }
 
 template <class T>
-inline bool sqrt(T a, const FpEnv& env, T& result) {
+inline bool sqrt(T a, FpEnv env, T& result) {
     const auto x = detail::to_host(a);
     const auto root = detail::square_root(x);
     result = std::bit_cast<T>(root);
@@ -148,7 +148,7 @@ inline bool sqrt(T a, const FpEnv& env, T& result) {
 }
 
 template <class T>
-inline bool mul_add(T addend, T a, T b, const FpEnv& env, T& result) {
+inline bool mul_add(T addend, T a, T b, FpEnv env, T& result) {
     const auto x = detail::to_host(a);
     const auto y = detail::to_host(b);
     const auto z = detail::to_host(addend);
@@ -173,7 +173,7 @@ inline bool mul_add(T addend, T a, T b, const FpEnv& env, T& result) {
 
 /// No NaN, and no denormal that FPCR.FZ would flush: comparing raises nothing.
 template <class T>
-inline bool comparable(T a, T b, const FpEnv& env) {
+inline bool comparable(T a, T b, FpEnv env) {
     return (env.fpcr & kFpcrFz) == 0 && !__builtin_isunordered(detail::to_host(a), detail::to_host(b));
 }
 
@@ -233,7 +233,7 @@ inline bool integral(F a, Rounding rounding, F& result) {
 }  // namespace detail
 
 template <class T>
-inline bool round_to_integral(T a, Rounding rounding, bool exact, const FpEnv& env, T& result) {
+inline bool round_to_integral(T a, Rounding rounding, bool exact, FpEnv env, T& result) {
     const auto x = detail::to_host(a);
     detail::Float<T> whole = 0;
     if ((env.fpcr & kFpcrFz) != 0 || !detail::is_finite(a) || !detail::integral(x, rounding, whole)) {
@@ -244,7 +244,7 @@ inline bool round_to_integral(T a, Rounding rounding, bool exact, const FpEnv& e
 }
 
 template <class T>
-inline bool to_signed(T a, unsigned width, Rounding rounding, const FpEnv& env, u64& result) {
+inline bool to_signed(T a, unsigned width, Rounding rounding, FpEnv env, u64& result) {
     using F = detail::Float<T>;
     const F x = detail::to_host(a);
     F whole = 0;
@@ -260,7 +260,7 @@ inline bool to_signed(T a, unsigned width, Rounding rounding, const FpEnv& env, 
 }
 
 template <class T>
-inline bool to_unsigned(T a, unsigned width, Rounding rounding, const FpEnv& env, u64& result) {
+inline bool to_unsigned(T a, unsigned width, Rounding rounding, FpEnv env, u64& result) {
     using F = detail::Float<T>;
     const F x = detail::to_host(a);
     F whole = 0;
@@ -276,7 +276,7 @@ inline bool to_unsigned(T a, unsigned width, Rounding rounding, const FpEnv& env
 }
 
 template <class T>
-inline bool from_signed(s64 value, const FpEnv& env, T& result) {
+inline bool from_signed(s64 value, FpEnv env, T& result) {
     using F = detail::Float<T>;
     const F x = static_cast<F>(value);
     result = std::bit_cast<T>(x);
@@ -286,7 +286,7 @@ inline bool from_signed(s64 value, const FpEnv& env, T& result) {
 }
 
 template <class T>
-inline bool from_unsigned(u64 value, const FpEnv& env, T& result) {
+inline bool from_unsigned(u64 value, FpEnv env, T& result) {
     using F = detail::Float<T>;
     const F x = static_cast<F>(value);
     result = std::bit_cast<T>(x);
@@ -295,7 +295,7 @@ inline bool from_unsigned(u64 value, const FpEnv& env, T& result) {
 }
 
 /// Single to double: exact.
-inline bool convert(u32 a, const FpEnv& env, u64& result) {
+inline bool convert(u32 a, FpEnv env, u64& result) {
     if ((env.fpcr & kFpcrFz) != 0 || !detail::is_finite(a)) {
         return false;
     }
@@ -304,7 +304,7 @@ inline bool convert(u32 a, const FpEnv& env, u64& result) {
 }
 
 /// Double to single.
-inline bool convert(u64 a, const FpEnv& env, u32& result) {
+inline bool convert(u64 a, FpEnv env, u32& result) {
     const f64 x = detail::to_host(a);
     const f32 rounded = static_cast<f32>(x);
     result = std::bit_cast<u32>(rounded);

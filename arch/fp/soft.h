@@ -7,47 +7,47 @@
 namespace vmm::arch::fp::soft {
 
 template <class T>
-T add(T a, T b, const FpEnv& env);
+T add(T a, T b, FpEnv env);
 template <class T>
-T sub(T a, T b, const FpEnv& env);
+T sub(T a, T b, FpEnv env);
 template <class T>
-T mul(T a, T b, const FpEnv& env);
+T mul(T a, T b, FpEnv env);
 template <class T>
-T mulx(T a, T b, const FpEnv& env);
+T mulx(T a, T b, FpEnv env);
 template <class T>
-T div(T a, T b, const FpEnv& env);
+T div(T a, T b, FpEnv env);
 template <class T>
-T sqrt(T a, const FpEnv& env);
+T sqrt(T a, FpEnv env);
 template <class T>
-T mul_add(T addend, T a, T b, const FpEnv& env);
+T mul_add(T addend, T a, T b, FpEnv env);
 template <class T>
-T max(T a, T b, const FpEnv& env);
+T max(T a, T b, FpEnv env);
 template <class T>
-T min(T a, T b, const FpEnv& env);
+T min(T a, T b, FpEnv env);
 template <class T>
-T max_num(T a, T b, const FpEnv& env);
+T max_num(T a, T b, FpEnv env);
 template <class T>
-T min_num(T a, T b, const FpEnv& env);
+T min_num(T a, T b, FpEnv env);
 template <class T>
-T recip_step(T a, T b, const FpEnv& env);
+T recip_step(T a, T b, FpEnv env);
 template <class T>
-T rsqrt_step(T a, T b, const FpEnv& env);
+T rsqrt_step(T a, T b, FpEnv env);
 template <class T>
-T recip_estimate(T a, const FpEnv& env);
+T recip_estimate(T a, FpEnv env);
 template <class T>
-T rsqrt_estimate(T a, const FpEnv& env);
+T rsqrt_estimate(T a, FpEnv env);
 template <class T>
-T recip_exponent(T a, const FpEnv& env);
+T recip_exponent(T a, FpEnv env);
 template <class T>
-u32 compare(T a, T b, bool signal_all_nans, const FpEnv& env);
+u32 compare(T a, T b, bool signal_all_nans, FpEnv env);
 
 template <class T>
-T round_to_integral(T a, Rounding rounding, bool exact, const FpEnv& env);
+T round_to_integral(T a, Rounding rounding, bool exact, FpEnv env);
 template <class T>
-u64 to_fixed(T a, unsigned width, unsigned fraction_bits, Signedness signedness, Rounding rounding, const FpEnv& env);
+u64 to_fixed(T a, unsigned width, unsigned fraction_bits, Signedness signedness, Rounding rounding, FpEnv env);
 template <class T>
-T from_fixed(u64 value, unsigned fraction_bits, Signedness signedness, const FpEnv& env);
+T from_fixed(u64 value, unsigned fraction_bits, Signedness signedness, FpEnv env);
 template <class To, class From>
-To convert(From a, Rounding rounding, const FpEnv& env);
+To convert(From a, Rounding rounding, FpEnv env);
 
 }  // namespace vmm::arch::fp::soft

@@ -30,7 +30,7 @@ int count_leading_zeros(u128 value) {
 
 /// Rounds a non-zero significand / 2^point * 2^exponent.
 template <class T>
-T round_wide(bool sign, s32 exponent, u128 significand, int point, const FpEnv& env) {
+T round_wide(bool sign, s32 exponent, u128 significand, int point, FpEnv env) {
     const int zeros = count_leading_zeros(significand);
     significand <<= zeros;
     const u64 top = static_cast<u64>(significand >> 64) | (static_cast<u64>(significand) != 0 ? 1 : 0);
@@ -39,7 +39,7 @@ T round_wide(bool sign, s32 exponent, u128 significand, int point, const FpEnv& 
 
 /// Rounds (a + b) * 2^scale. An exact zero takes the sign of its terms if they agree, else that of the rounding mode.
 template <class T>
-T round_sum(Term a, Term b, s32 scale, const FpEnv& env) {
+T round_sum(Term a, Term b, s32 scale, FpEnv env) {
     const bool a_is_zero = a.significand == 0;
     const bool b_is_zero = b.significand == 0;
     if (a_is_zero && b_is_zero) {
@@ -66,7 +66,7 @@ T round_sum(Term a, Term b, s32 scale, const FpEnv& env) {
 }
 
 template <class T>
-T add_unpacked(T a, T b, const Unpacked& x, const Unpacked& y, const FpEnv& env) {
+T add_unpacked(T a, T b, const Unpacked& x, const Unpacked& y, FpEnv env) {
     if (x.is_nan() || y.is_nan()) {
         return process_nans(a, b, env);
     }
@@ -84,7 +84,7 @@ T add_unpacked(T a, T b, const Unpacked& x, const Unpacked& y, const FpEnv& env)
 enum class InfinityTimesZero : u8 { invalid, two };
 
 template <class T>
-T multiply(T a, T b, InfinityTimesZero special, const FpEnv& env) {
+T multiply(T a, T b, InfinityTimesZero special, FpEnv env) {
     const Unpacked x = unpack(a, env);
     const Unpacked y = unpack(b, env);
     if (x.is_nan() || y.is_nan()) {
@@ -121,7 +121,7 @@ u64 integer_root(u128 value, bool& exact) {
 
 /// Both step operations: (constant - a * b) * 2^scale, and `special` for infinity times zero.
 template <class T>
-T fused_step(T a, T b, u64 constant_significand, s32 scale, T special, const FpEnv& env) {
+T fused_step(T a, T b, u64 constant_significand, s32 scale, T special, FpEnv env) {
     a = static_cast<T>(a ^ Format<T>::kSign);
     const Unpacked x = unpack(a, env);
     const Unpacked y = unpack(b, env);
@@ -149,7 +149,7 @@ s64 ordinal(T a) {
 
 /// `a` with FPCR's flushing of denormal inputs applied.
 template <class T>
-T flushed(T a, const FpEnv& env) {
+T flushed(T a, FpEnv env) {
     if (is_denormal(a) && flushes_inputs<T>(env, Use::arithmetic)) {
         env.raise(sizeof(T) == 2 ? 0 : kIdc);
         return signed_zero<T>(sign_of(a));
@@ -160,12 +160,12 @@ T flushed(T a, const FpEnv& env) {
 }  // namespace
 
 template <class T>
-T add(T a, T b, const FpEnv& env) {
+T add(T a, T b, FpEnv env) {
     return add_unpacked(a, b, unpack(a, env), unpack(b, env), env);
 }
 
 template <class T>
-T sub(T a, T b, const FpEnv& env) {
+T sub(T a, T b, FpEnv env) {
     const Unpacked x = unpack(a, env);
     Unpacked y = unpack(b, env);
     y.sign = !y.sign;  // of the value; a NaN operand propagates as it is
@@ -173,17 +173,17 @@ T sub(T a, T b, const FpEnv& env) {
 }
 
 template <class T>
-T mul(T a, T b, const FpEnv& env) {
+T mul(T a, T b, FpEnv env) {
     return multiply(a, b, InfinityTimesZero::invalid, env);
 }
 
 template <class T>
-T mulx(T a, T b, const FpEnv& env) {
+T mulx(T a, T b, FpEnv env) {
     return multiply(a, b, InfinityTimesZero::two, env);
 }
 
 template <class T>
-T div(T a, T b, const FpEnv& env) {
+T div(T a, T b, FpEnv env) {
     const Unpacked x = unpack(a, env);
     const Unpacked y = unpack(b, env);
     if (x.is_nan() || y.is_nan()) {
@@ -208,7 +208,7 @@ T div(T a, T b, const FpEnv& env) {
 }
 
 template <class T>
-T sqrt(T a, const FpEnv& env) {
+T sqrt(T a, FpEnv env) {
     const Unpacked x = unpack(a, env);
     if (x.is_nan()) {
         return process_nan(a, env);
@@ -229,7 +229,7 @@ T sqrt(T a, const FpEnv& env) {
 }
 
 template <class T>
-T mul_add(T addend, T a, T b, const FpEnv& env) {
+T mul_add(T addend, T a, T b, FpEnv env) {
     const Unpacked z = unpack(addend, env);
     const Unpacked x = unpack(a, env);
     const Unpacked y = unpack(b, env);
@@ -254,7 +254,7 @@ T mul_add(T addend, T a, T b, const FpEnv& env) {
 }
 
 template <class T>
-T max(T a, T b, const FpEnv& env) {
+T max(T a, T b, FpEnv env) {
     const T x = flushed(a, env);
     const T y = flushed(b, env);
     if (is_nan(x) || is_nan(y)) {
@@ -267,7 +267,7 @@ T max(T a, T b, const FpEnv& env) {
 }
 
 template <class T>
-T min(T a, T b, const FpEnv& env) {
+T min(T a, T b, FpEnv env) {
     const T x = flushed(a, env);
     const T y = flushed(b, env);
     if (is_nan(x) || is_nan(y)) {
@@ -280,31 +280,31 @@ T min(T a, T b, const FpEnv& env) {
 }
 
 template <class T>
-T max_num(T a, T b, const FpEnv& env) {
+T max_num(T a, T b, FpEnv env) {
     const bool quiet_a = is_qnan(a);
     const bool quiet_b = is_qnan(b);
     return max(quiet_a && !quiet_b ? infinity<T>(true) : a, quiet_b && !quiet_a ? infinity<T>(true) : b, env);
 }
 
 template <class T>
-T min_num(T a, T b, const FpEnv& env) {
+T min_num(T a, T b, FpEnv env) {
     const bool quiet_a = is_qnan(a);
     const bool quiet_b = is_qnan(b);
     return min(quiet_a && !quiet_b ? infinity<T>(false) : a, quiet_b && !quiet_a ? infinity<T>(false) : b, env);
 }
 
 template <class T>
-T recip_step(T a, T b, const FpEnv& env) {
+T recip_step(T a, T b, FpEnv env) {
     return fused_step(a, b, u64{1} << 63, 0, Format<T>::kTwo, env);
 }
 
 template <class T>
-T rsqrt_step(T a, T b, const FpEnv& env) {
+T rsqrt_step(T a, T b, FpEnv env) {
     return fused_step(a, b, u64{3} << 62, -1, Format<T>::kOnePointFive, env);
 }
 
 template <class T>
-u32 compare(T a, T b, bool signal_all_nans, const FpEnv& env) {
+u32 compare(T a, T b, bool signal_all_nans, FpEnv env) {
     const T x = flushed(a, env);
     const T y = flushed(b, env);
     if (is_nan(x) || is_nan(y)) {
@@ -319,20 +319,20 @@ u32 compare(T a, T b, bool signal_all_nans, const FpEnv& env) {
 }
 
 #define VMM_INSTANTIATE(T)                              \
-    template T add(T, T, const FpEnv&);                 \
-    template T sub(T, T, const FpEnv&);                 \
-    template T mul(T, T, const FpEnv&);                 \
-    template T mulx(T, T, const FpEnv&);                \
-    template T div(T, T, const FpEnv&);                 \
-    template T sqrt(T, const FpEnv&);                   \
-    template T mul_add(T, T, T, const FpEnv&);          \
-    template T max(T, T, const FpEnv&);                 \
-    template T min(T, T, const FpEnv&);                 \
-    template T max_num(T, T, const FpEnv&);             \
-    template T min_num(T, T, const FpEnv&);             \
-    template T recip_step(T, T, const FpEnv&);          \
-    template T rsqrt_step(T, T, const FpEnv&);          \
-    template u32 compare(T, T, bool, const FpEnv&);
+    template T add(T, T, FpEnv);                 \
+    template T sub(T, T, FpEnv);                 \
+    template T mul(T, T, FpEnv);                 \
+    template T mulx(T, T, FpEnv);                \
+    template T div(T, T, FpEnv);                 \
+    template T sqrt(T, FpEnv);                   \
+    template T mul_add(T, T, T, FpEnv);          \
+    template T max(T, T, FpEnv);                 \
+    template T min(T, T, FpEnv);                 \
+    template T max_num(T, T, FpEnv);             \
+    template T min_num(T, T, FpEnv);             \
+    template T recip_step(T, T, FpEnv);          \
+    template T rsqrt_step(T, T, FpEnv);          \
+    template u32 compare(T, T, bool, FpEnv);
 VMM_INSTANTIATE(u16)
 VMM_INSTANTIATE(u32)
 VMM_INSTANTIATE(u64)

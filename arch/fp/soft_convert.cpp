@@ -68,7 +68,7 @@ u64 split_integer(u64 significand, s32 exponent, u64& rest) {
 }
 
 template <class T>
-T overflow_of_estimate(bool sign, const FpEnv& env) {
+T overflow_of_estimate(bool sign, FpEnv env) {
     env.raise(kOfc | kIxc);
     const T result = overflows_to_infinity(env.rounding(), sign) ? Format<T>::kInfinity : Format<T>::kMaxNormal;
     return static_cast<T>(signed_zero<T>(sign) | result);
@@ -83,7 +83,7 @@ T estimate_fraction(u32 estimate) {
 }  // namespace
 
 template <class T>
-T round_to_integral(T a, Rounding rounding, bool exact, const FpEnv& env) {
+T round_to_integral(T a, Rounding rounding, bool exact, FpEnv env) {
     const Unpacked x = unpack(a, env);
     switch (x.kind) {
         case Kind::qnan:
@@ -109,7 +109,7 @@ T round_to_integral(T a, Rounding rounding, bool exact, const FpEnv& env) {
 }
 
 template <class T>
-u64 to_fixed(T a, unsigned width, unsigned fraction_bits, Signedness signedness, Rounding rounding, const FpEnv& env) {
+u64 to_fixed(T a, unsigned width, unsigned fraction_bits, Signedness signedness, Rounding rounding, FpEnv env) {
     const Unpacked x = unpack(a, env);
     if (x.is_nan()) {
         env.raise(kIoc);
@@ -140,7 +140,7 @@ u64 to_fixed(T a, unsigned width, unsigned fraction_bits, Signedness signedness,
 }
 
 template <class T>
-T from_fixed(u64 value, unsigned fraction_bits, Signedness signedness, const FpEnv& env) {
+T from_fixed(u64 value, unsigned fraction_bits, Signedness signedness, FpEnv env) {
     if (value == 0) {
         return 0;
     }
@@ -151,7 +151,7 @@ T from_fixed(u64 value, unsigned fraction_bits, Signedness signedness, const FpE
 }
 
 template <class To, class From>
-To convert(From a, Rounding rounding, const FpEnv& env) {
+To convert(From a, Rounding rounding, FpEnv env) {
     using F = Format<To>;
     const Unpacked x = unpack(a, env, Use::format_conversion);
     const bool alternative = sizeof(To) == 2 && (env.fpcr & kFpcrAhp) != 0;
@@ -184,7 +184,7 @@ To convert(From a, Rounding rounding, const FpEnv& env) {
 }
 
 template <class T>
-T recip_estimate(T a, const FpEnv& env) {
+T recip_estimate(T a, FpEnv env) {
     using F = Format<T>;
     const Unpacked x = unpack(a, env);
     switch (x.kind) {
@@ -215,7 +215,7 @@ T recip_estimate(T a, const FpEnv& env) {
 }
 
 template <class T>
-T rsqrt_estimate(T a, const FpEnv& env) {
+T rsqrt_estimate(T a, FpEnv env) {
     using F = Format<T>;
     const Unpacked x = unpack(a, env);
     if (x.is_nan()) {
@@ -239,7 +239,7 @@ T rsqrt_estimate(T a, const FpEnv& env) {
 }
 
 template <class T>
-T recip_exponent(T a, const FpEnv& env) {
+T recip_exponent(T a, FpEnv env) {
     using F = Format<T>;
     const Unpacked x = unpack(a, env);
     if (x.is_nan()) {
@@ -251,23 +251,23 @@ T recip_exponent(T a, const FpEnv& env) {
 }
 
 #define VMM_INSTANTIATE(T)                                                              \
-    template T round_to_integral(T, Rounding, bool, const FpEnv&);                      \
-    template u64 to_fixed(T, unsigned, unsigned, Signedness, Rounding, const FpEnv&);   \
-    template T from_fixed(u64, unsigned, Signedness, const FpEnv&);                     \
-    template T recip_estimate(T, const FpEnv&);                                         \
-    template T rsqrt_estimate(T, const FpEnv&);                                         \
-    template T recip_exponent(T, const FpEnv&);
+    template T round_to_integral(T, Rounding, bool, FpEnv);                      \
+    template u64 to_fixed(T, unsigned, unsigned, Signedness, Rounding, FpEnv);   \
+    template T from_fixed(u64, unsigned, Signedness, FpEnv);                     \
+    template T recip_estimate(T, FpEnv);                                         \
+    template T rsqrt_estimate(T, FpEnv);                                         \
+    template T recip_exponent(T, FpEnv);
 VMM_INSTANTIATE(u16)
 VMM_INSTANTIATE(u32)
 VMM_INSTANTIATE(u64)
 #undef VMM_INSTANTIATE
 
-template u32 convert<u32, u16>(u16, Rounding, const FpEnv&);
-template u64 convert<u64, u16>(u16, Rounding, const FpEnv&);
-template u16 convert<u16, u32>(u32, Rounding, const FpEnv&);
-template u64 convert<u64, u32>(u32, Rounding, const FpEnv&);
-template u16 convert<u16, u64>(u64, Rounding, const FpEnv&);
-template u32 convert<u32, u64>(u64, Rounding, const FpEnv&);
+template u32 convert<u32, u16>(u16, Rounding, FpEnv);
+template u64 convert<u64, u16>(u16, Rounding, FpEnv);
+template u16 convert<u16, u32>(u32, Rounding, FpEnv);
+template u64 convert<u64, u32>(u32, Rounding, FpEnv);
+template u16 convert<u16, u64>(u64, Rounding, FpEnv);
+template u32 convert<u32, u64>(u64, Rounding, FpEnv);
 
 }  // namespace soft
 

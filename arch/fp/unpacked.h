@@ -46,7 +46,7 @@ constexpr u128 shift_right_sticky(u128 value, unsigned count) {
 enum class Use : u8 { arithmetic, format_conversion };
 
 template <class T>
-constexpr bool flushes_inputs(const FpEnv& env, Use use) {
+constexpr bool flushes_inputs(FpEnv env, Use use) {
     if constexpr (sizeof(T) == 2) {
         return use == Use::arithmetic && (env.fpcr & kFpcrFz16) != 0;
     } else {
@@ -56,7 +56,7 @@ constexpr bool flushes_inputs(const FpEnv& env, Use use) {
 
 /// FPUnpack: flushes a denormal input if so configured (raising IDC but for half precision).
 template <class T>
-inline Unpacked unpack(T a, const FpEnv& env, Use use = Use::arithmetic) {
+inline Unpacked unpack(T a, FpEnv env, Use use = Use::arithmetic) {
     using F = Format<T>;
     Unpacked u;
     u.sign = sign_of(a);
@@ -112,7 +112,7 @@ constexpr bool overflows_to_infinity(Rounding rounding, bool sign) {
 
 /// FPRound of the value significand / 2^63 * 2^exponent: bit 63 set, bit 0 sticky. Tininess is detected before rounding.
 template <class T>
-inline T round_pack(bool sign, s32 exponent, u64 significand, Rounding rounding, const FpEnv& env,
+inline T round_pack(bool sign, s32 exponent, u64 significand, Rounding rounding, FpEnv env,
                     Use use = Use::arithmetic) {
     using F = Format<T>;
     constexpr unsigned kDropped = 63 - F::kFracBits;
@@ -152,14 +152,14 @@ inline T round_pack(bool sign, s32 exponent, u64 significand, Rounding rounding,
 }
 
 template <class T>
-inline T invalid_operation(const FpEnv& env) {
+inline T invalid_operation(FpEnv env) {
     env.raise(kIoc);
     return Format<T>::kDefaultNan;
 }
 
 /// FPProcessNaN.
 template <class T>
-inline T process_nan(T a, const FpEnv& env) {
+inline T process_nan(T a, FpEnv env) {
     if (is_snan(a)) {
         env.raise(kIoc);
     }
@@ -168,14 +168,14 @@ inline T process_nan(T a, const FpEnv& env) {
 
 /// FPProcessNaNs: at least one of the operands is a NaN. Signalling before quiet, then in operand order.
 template <class T>
-inline T process_nans(T a, T b, const FpEnv& env) {
+inline T process_nans(T a, T b, FpEnv env) {
     const bool first = is_snan(a) || (!is_snan(b) && is_nan(a));
     return process_nan(first ? a : b, env);
 }
 
 /// FPProcessNaNs3.
 template <class T>
-inline T process_nans(T a, T b, T c, const FpEnv& env) {
+inline T process_nans(T a, T b, T c, FpEnv env) {
     if (is_snan(a) || is_snan(b) || is_snan(c)) {
         return process_nan(is_snan(a) ? a : is_snan(b) ? b : c, env);
     }

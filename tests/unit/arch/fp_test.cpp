@@ -128,19 +128,19 @@ void compare_with_host(u64 seed, Ours our_operation, HostOperation host_operatio
 TEMPLATE_TEST_CASE("soft arithmetic is the host's in every rounding mode", "[fp]", u32, u64) {
     using T = TestType;
     using F = Host<T>;
-    compare_with_host<T>(1, [](T a, T b, T, const FpEnv& env) { return soft::add(a, b, env); },
+    compare_with_host<T>(1, [](T a, T b, T, FpEnv env) { return soft::add(a, b, env); },
                          [](F x, F y, F) { return x + y; });
-    compare_with_host<T>(2, [](T a, T b, T, const FpEnv& env) { return soft::sub(a, b, env); },
+    compare_with_host<T>(2, [](T a, T b, T, FpEnv env) { return soft::sub(a, b, env); },
                          [](F x, F y, F) { return x - y; });
-    compare_with_host<T>(3, [](T a, T b, T, const FpEnv& env) { return soft::mul(a, b, env); },
+    compare_with_host<T>(3, [](T a, T b, T, FpEnv env) { return soft::mul(a, b, env); },
                          [](F x, F y, F) { return x * y; });
-    compare_with_host<T>(4, [](T a, T b, T, const FpEnv& env) { return soft::div(a, b, env); },
+    compare_with_host<T>(4, [](T a, T b, T, FpEnv env) { return soft::div(a, b, env); },
                          [](F x, F y, F) { return x / y; });
-    compare_with_host<T>(5, [](T a, T, T, const FpEnv& env) { return soft::sqrt(a, env); },
+    compare_with_host<T>(5, [](T a, T, T, FpEnv env) { return soft::sqrt(a, env); },
                          [](F x, F, F) { return std::sqrt(x); });
-    compare_with_host<T>(6, [](T a, T b, T c, const FpEnv& env) { return soft::mul_add(c, a, b, env); },
+    compare_with_host<T>(6, [](T a, T b, T c, FpEnv env) { return soft::mul_add(c, a, b, env); },
                          [](F x, F y, F z) { return std::fma(x, y, z); });
-    compare_with_host<T>(7, [](T a, T, T, const FpEnv& env) {
+    compare_with_host<T>(7, [](T a, T, T, FpEnv env) {
         return soft::round_to_integral(a, env.rounding(), true, env);
     }, [](F x, F, F) { return std::rint(x); });
 }
