@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { kNodes = 1 << 16, kRounds = 3 };
+enum { kNodes = 1 << 16, kRounds = 4 };
 
 static uint32_t next_node[kNodes];
 static uint64_t seed = 88172645463325252u;
