@@ -11,6 +11,7 @@
 #include "tests/oracle/report.h"
 #include "tests/oracle/rules.h"
 #include "tests/oracle/vcpu_bench.h"
+#include "vmm/base/check.h"
 
 namespace vmm::oracle {
 
@@ -53,6 +54,7 @@ struct Options {
     u64 seed = 1;
     unsigned max_report = 3;  // per row
     bool list = false;
+    bool engine = false;
     std::string space;  // VALUE/MASK, hexadecimal
     ReferenceCommand reference;
 };
@@ -74,9 +76,15 @@ struct Totals {
 
 class Session {
   public:
-    explicit Session(const Options& options) : options_(options) {}
+    explicit Session(const Options& options)
+        : options_(options), bench_(options.engine ? Execution::engine : Execution::handlers) {}
 
     Result<int> run() {
+        std::size_t known = 0;
+        for (const Section& section : kSections) {
+            known += section.rows().size();
+        }
+        VMM_CHECK(known == arch::decode_rows().size());  // a section of the table is missing in kSections
         if (!options_.space.empty()) {
             VMM_TRY_VOID(add_space());
         }
@@ -93,6 +101,9 @@ class Session {
         }
         VMM_TRY_VOID(flush());
         finish_row();
+        if (totals_.rows == 0 && totals_.cases == 0) {
+            return fail_usage("no section matches \"{}\" with rows \"{}\"", options_.section, options_.rows);
+        }
         fmt::print("{} rows ({} excluded), {} cases ({} of them faulting), {} mismatches in {} rows\n", totals_.rows,
                    totals_.excluded_rows, totals_.cases, totals_.faulting, totals_.mismatches, totals_.bad_rows);
         return totals_.mismatches == 0 ? 0 : 1;
@@ -199,6 +210,7 @@ class Session {
             cases.push_back(job.c);
         }
         VMM_TRY_VOID(run_reference(options_.reference, cases));
+        bench_.load_code(cases);
         for (std::size_t i = 0; i < cases.size(); ++i) {
             OracleOutcome ours{};
             const u64 address = ORACLE_CODE_BASE + i * ORACLE_SLOT_SIZE;
@@ -266,6 +278,7 @@ int run(int argc, char** argv) {
     app.add_option("--cpu", options.reference.cpu, "qemu CPU model");
     app.add_option("--qemu", options.reference.qemu, "qemu-aarch64; empty to run the runner directly");
     app.add_option("--runner", options.reference.runner, "state_runner program");
+    app.add_flag("--engine", options.engine, "execute by Vcpu::run instead of calling the rows' handlers");
     app.add_flag("--list", options.list, "list the chosen rows and their exclusions");
     CLI11_PARSE(app, argc, argv);
     const auto result = Session(options).run();

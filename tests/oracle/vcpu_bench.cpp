@@ -5,14 +5,18 @@
 
 #include "arch/cpu_model.h"
 #include "arch/decode.h"
+#include "arch/engine.h"
 #include "vmm/base/check.h"
 
 namespace vmm::oracle {
 
 namespace {
 
-constexpr u64 kRamSize = 0x100000;
-constexpr u64 kTables = ORACLE_WINDOW_BASE + 0x80000;  // levels 1, 2, 3; not mapped themselves
+// RAM: window and code where the runner has them, then what only we need.
+constexpr u64 kTables = ORACLE_WINDOW_BASE + 0x100000;   // levels 1, 2, 3; not mapped themselves
+constexpr u64 kVectors = ORACLE_WINDOW_BASE + 0x104000;  // one page of WFI, for EL1
+constexpr u64 kRamSize = 0x105000;
+static_assert(ORACLE_CODE_BASE + ORACLE_CODE_SIZE <= kTables);
 
 /// The signal a Linux process gets for the exception of this syndrome.
 u32 signal_of(u64 esr) {
@@ -40,7 +44,8 @@ struct VcpuBench::Ports final : arch::MmioPort, arch::FirmwarePort, arch::Counte
     arch::Interconnect interconnect;
 };
 
-VcpuBench::VcpuBench() : memory_(kRamSize + 4096), ports_(std::make_unique<Ports>()), clean_window_(ORACLE_WINDOW_SIZE) {
+VcpuBench::VcpuBench(Execution execution)
+    : execution_(execution), memory_(kRamSize + 4096), ports_(std::make_unique<Ports>()), clean_window_(ORACLE_WINDOW_SIZE) {
     u8* aligned = memory_.data() + (-reinterpret_cast<std::uintptr_t>(memory_.data()) & 4095);
     ram_ = mm::GuestRam(aligned, ORACLE_WINDOW_BASE, kRamSize);
     build_tables();
@@ -66,6 +71,7 @@ VcpuBench::VcpuBench() : memory_(kRamSize + 4096), ports_(std::make_unique<Ports
     // TBI0; 40-bit PA; no TTBR1 walks; inner shareable write-back tables; 4 KiB granule, 39-bit VA.
     s.tcr_el1 = u64{1} << 37 | u64{2} << 32 | u64{1} << 23 | u64{25} << 16 | 3 << 12 | 1 << 10 | 1 << 8 | 25;
     s.ttbr0_el1 = kTables;
+    s.vbar_el1 = kVectors;
     // As Linux sets it: UCI, nTWE, nTWI, UCT, DZE, I, SA0, SA, C, M and the RES1 bits.
     s.sctlr_el1 = 0x30D00800 | u64{1} << 26 | u64{1} << 18 | u64{1} << 16 | u64{1} << 15 | u64{1} << 14 | u64{1} << 12 |
                   u64{1} << 4 | u64{1} << 3 | u64{1} << 2 | 1;
@@ -78,12 +84,36 @@ void VcpuBench::build_tables() {
         std::memcpy(ram_.host(kTables + table * 0x1000 + index * 8, 8), &value, 8);
     };
     constexpr u64 kTable = 3;
-    constexpr u64 kPage = u64{3} << 53 /* XN */ | u64{1} << 10 /* AF */ | u64{3} << 8 /* SH */ | u64{1} << 6 /* EL0 */ | 3;
+    constexpr u64 kPage = u64{1} << 10 /* AF */ | u64{3} << 8 /* SH */ | 3;
+    constexpr u64 kNoExecute = u64{3} << 53;  // UXN, PXN
+    constexpr u64 kEl0 = u64{1} << 6;
+    constexpr u64 kReadOnly = u64{1} << 7;
     put(0, ORACLE_WINDOW_BASE >> 30, (kTables + 0x1000) | kTable);
     put(1, (ORACLE_WINDOW_BASE >> 21) & 511, (kTables + 0x2000) | kTable);
-    for (u64 page = 0; page < ORACLE_WINDOW_SIZE / 0x1000; ++page) {
-        put(2, page, (ORACLE_WINDOW_BASE + page * 0x1000) | kPage);
+    const auto map = [&](u64 first, u64 size, u64 attributes) {
+        for (u64 page = first; page < first + size; page += 0x1000) {
+            put(2, (page >> 12) & 511, page | kPage | attributes);
+        }
+    };
+    map(ORACLE_WINDOW_BASE, ORACLE_WINDOW_SIZE, kNoExecute | kEl0);
+    map(ORACLE_CODE_BASE, align_up(ORACLE_CODE_SIZE, 0x1000), kEl0 | kReadOnly);
+    map(kVectors, 0x1000, 0);
+    constexpr u32 kWfi = 0xD503207F;
+    for (u64 offset = 0; offset < 0x1000; offset += 4) {
+        std::memcpy(ram_.host(kVectors + offset, 4), &kWfi, 4);
     }
+}
+
+void VcpuBench::load_code(const std::vector<OracleCase>& cases) {
+    constexpr u32 kBrk = ORACLE_BRK;
+    for (u64 offset = 0; offset < ORACLE_CODE_SIZE; offset += 4) {
+        std::memcpy(ram_.host(ORACLE_CODE_BASE + offset, 4), &kBrk, 4);
+    }
+    for (std::size_t i = 0; i < cases.size(); ++i) {
+        std::memcpy(ram_.host(ORACLE_CODE_BASE + i * ORACLE_SLOT_SIZE, ORACLE_SLOT_SIZE), cases[i].insns,
+                    4 * cases[i].insn_count);
+    }
+    vcpu_->engine().invalidate_all_code();
 }
 
 void VcpuBench::enter(const OracleState& input, u64 pc) {
@@ -130,13 +160,28 @@ u32 VcpuBench::execute(const OracleCase& c, u64 code_address) {
     }
 }
 
+u32 VcpuBench::execute_engine(const OracleCase& c, u64 code_address) {
+    arch::Vcpu& v = *vcpu_;
+    // Every case ends in an exception, if only that of the BRK behind it; the vectors end the run. A WFI or WFE under test
+    // returns earlier.
+    for (int i = 0; i < 8 && v.s.el == 0; ++i) {
+        v.run(1000);
+    }
+    if (v.s.el == 0 || v.s.x[arch::kZr] != 0) {
+        return ~u32{0};  // matches no signal
+    }
+    v.s.pc = v.s.elr_el1;
+    const bool left = v.s.pc < code_address || v.s.pc >= code_address + 4 * c.insn_count;
+    return left ? 0 : signal_of(v.s.esr_el1);
+}
+
 void VcpuBench::collect(const OracleCase& c, OracleOutcome& outcome, u32 signal) {
     const arch::CpuState& s = vcpu_->s;
     OracleState& out = outcome.state;
     std::memcpy(out.x, s.x.data(), sizeof out.x);
-    out.sp = signal == 0 ? s.x[arch::kSp] : s.sp_el0;
+    out.sp = s.el == 0 ? s.x[arch::kSp] : s.sp_el0;
     std::memcpy(out.v, s.v.data(), sizeof out.v);
-    out.nzcv = signal == 0 ? s.nzcv.pack() : static_cast<u32>(s.spsr_el1 & 0xF0000000);
+    out.nzcv = s.el == 0 ? s.nzcv.pack() : static_cast<u32>(s.spsr_el1 & 0xF0000000);
     out.fpcr = s.fpcr;
     out.fpsr = s.fpsr;
     out.reserved = c.input.reserved;
@@ -154,7 +199,8 @@ void VcpuBench::collect(const OracleCase& c, OracleOutcome& outcome, u32 signal)
 
 void VcpuBench::run(const OracleCase& c, u64 code_address, OracleOutcome& outcome) {
     enter(c.input, code_address);
-    const u32 signal = execute(c, code_address);
+    const u32 signal =
+        execution_ == Execution::engine ? execute_engine(c, code_address) : execute(c, code_address);
     collect(c, outcome, signal);
 }
 

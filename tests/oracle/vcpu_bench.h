@@ -1,4 +1,4 @@
-// Runs one oracle case on our own Vcpu, at EL0 with an MMU that maps exactly what the runner's process maps.
+// Runs oracle cases on our own Vcpu, at EL0 with an MMU that maps exactly what the runner's process maps.
 #pragma once
 
 #include <memory>
@@ -9,10 +9,19 @@
 
 namespace vmm::oracle {
 
+/// What executes the cases.
+enum class Execution : u8 {
+    handlers,  // the decode table's rows, one by one
+    engine,    // Vcpu::run: fetching, lowering, exceptions and all
+};
+
 class VcpuBench {
   public:
-    VcpuBench();
+    explicit VcpuBench(Execution execution);
     ~VcpuBench();
+
+    /// Places the code of a batch: case i at ORACLE_CODE_BASE + i * ORACLE_SLOT_SIZE.
+    void load_code(const std::vector<OracleCase>& cases);
 
     /// `code_address` is where the case's first instruction stands.
     void run(const OracleCase& c, u64 code_address, OracleOutcome& outcome);
@@ -24,7 +33,9 @@ class VcpuBench {
     void enter(const OracleState& input, u64 pc);
     void collect(const OracleCase& c, OracleOutcome& outcome, u32 signal);
     u32 execute(const OracleCase& c, u64 code_address);
+    u32 execute_engine(const OracleCase& c, u64 code_address);
 
+    const Execution execution_;
     std::vector<u8> memory_;
     mm::GuestRam ram_;
     std::unique_ptr<Ports> ports_;
