@@ -18,7 +18,7 @@ bool write_all(int fd, std::span<const u8> bytes) {
         const ssize_t n = ::write(fd, bytes.data(), bytes.size());
         if (n > 0) {
             bytes = bytes.subspan(static_cast<std::size_t>(n));
-        } else if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
+        } else if (n < 0 && errno == EAGAIN) {
             pollfd wait{fd, POLLOUT, 0};
             ::poll(&wait, 1, 100);
         } else if (n >= 0 || errno != EINTR) {

@@ -128,6 +128,8 @@ void Block::Engine::run() {
         }
         signal();
         if (stopping_ && in_flight_.empty()) {
+            queue_ = nullptr;  // before anyone can wake the thread again
+            notifier_ = nullptr;
             stopping_ = false;
             idle_.notify_all();
         }

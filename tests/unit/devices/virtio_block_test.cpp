@@ -1,0 +1,240 @@
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <fstream>
+
+#include <catch2/catch.hpp>
+
+#include "devices/virtio/block.h"
+#include "tests/unit/devices/virtio_setup.h"
+#include "vmm/base/rng.h"
+
+namespace vmm::devices::virtio {
+namespace {
+
+using test::Driver;
+using test::kRamBase;
+using test::TestRam;
+using test::VirtioSetup;
+
+enum : u32 { kIn = 0, kOut = 1, kFlush = 4, kGetId = 8, kDiscard = 11, kWriteZeroes = 13 };
+constexpr u64 kRequest = kRamBase + 0x8000;  // header at +0, status at +0x20, ranges at +0x40
+constexpr u64 kBuffer = kRamBase + 0x10000;
+
+/// A temporary image whose sector n is filled with the byte n.
+struct Image {
+    explicit Image(unsigned sectors, unsigned extra = 0) {
+        char name[] = "/tmp/vmm-block-XXXXXX";
+        const int fd = ::mkstemp(name);
+        REQUIRE(fd >= 0);
+        path = name;
+        for (unsigned n = 0; n < sectors; ++n) {
+            const std::string sector(512, static_cast<char>(n));
+            REQUIRE(::write(fd, sector.data(), 512) == 512);
+        }
+        REQUIRE(::ftruncate(fd, sectors * 512 + extra) == 0);
+        ::close(fd);
+    }
+    ~Image() { ::unlink(path.c_str()); }
+    std::string contents() const {
+        std::ifstream in(path, std::ios::binary);
+        return {std::istreambuf_iterator<char>(in), {}};
+    }
+    std::string path;
+};
+
+struct BlockSetup {
+    explicit BlockSetup(const BlockOptions& options)
+        : ram(0x40000), driver(ram, kRamBase, 8), t(open(options), ram) {
+        t.negotiate(t.offered());
+        REQUIRE(t.read(0x70) == 0xB);
+        t.set_up_queue(0, driver.layout());
+        t.driver_ok();
+    }
+    static std::unique_ptr<Block> open(const BlockOptions& options) {
+        auto block = Block::open(options);
+        if (!block) {
+            FAIL(block.error().text);
+        }
+        return *std::move(block);
+    }
+
+    /// Runs one request with `data` (may be empty); returns its status.
+    unsigned request(u32 type, u64 sector, std::vector<test::Buffer> data, bool indirect = false) {
+        ram.put<u32>(kRequest, type);
+        ram.put<u64>(kRequest + 8, sector);
+        ram.put<u8>(kRequest + 0x20, 0xEE);
+        std::vector<test::Buffer> buffers{{kRequest, 16, false}};
+        buffers.insert(buffers.end(), data.begin(), data.end());
+        buffers.push_back({kRequest + 0x20, 1, true});
+        driver.post(0, buffers, indirect);
+        t.notify(0);
+        REQUIRE(VirtioSetup::eventually([&] { return driver.used_index() == static_cast<u16>(seen + 1); }));
+        length = driver.used_length(seen++);
+        return ram.get<u8>(kRequest + 0x20);
+    }
+    unsigned ranges(u32 type, std::vector<std::array<u64, 3>> list) {
+        for (std::size_t n = 0; n < list.size(); ++n) {
+            ram.put<u64>(kRequest + 0x40 + 16 * n, list[n][0]);
+            ram.put<u32>(kRequest + 0x48 + 16 * n, static_cast<u32>(list[n][1]));
+            ram.put<u32>(kRequest + 0x4C + 16 * n, static_cast<u32>(list[n][2]));
+        }
+        return request(type, 0, {{kRequest + 0x40, static_cast<u32>(16 * list.size()), false}});
+    }
+
+    TestRam ram;
+    Driver driver;
+    VirtioSetup t;
+    u16 seen = 0;
+    u32 length = 0;
+};
+
+/// The three ways of doing I/O.
+BlockOptions options_for(const Image& image, int way) {
+    BlockOptions options;
+    options.path = image.path;
+    options.threading = way == 2 ? Threading::inline_call : Threading::own_thread;
+    options.io_uring = way == 0;
+    return options;
+}
+
+TEST_CASE("block: reads and writes reach the right sectors") {
+    const int way = GENERATE(0, 1, 2);
+    const Image image(64);
+    BlockSetup s(options_for(image, way));
+    CHECK(s.t.read(0x100) == 64);
+
+    CHECK(s.request(kIn, 5, {{kBuffer, 512, true}, {kBuffer + 0x1000, 1024, true}}, true) == 0);
+    CHECK(s.length == 1537);
+    CHECK(s.ram.get<u8>(kBuffer + 511) == 5);
+    CHECK(s.ram.get<u8>(kBuffer + 0x1000) == 6);
+    CHECK(s.ram.get<u8>(kBuffer + 0x13FF) == 7);
+    // Buffers need not end at sector boundaries.
+    CHECK(s.request(kIn, 9, {{kBuffer + 1, 100, true}, {kBuffer + 0x1000, 412, true}}) == 0);
+    CHECK(s.ram.get<u8>(kBuffer + 0x1000) == 9);
+
+    s.ram.put<u64>(kBuffer, 0x1122334455667788);
+    CHECK(s.request(kOut, 63, {{kBuffer, 512, false}}) == 0);
+    CHECK(s.length == 1);
+    CHECK(s.request(kFlush, 0, {}) == 0);
+    CHECK(static_cast<u8>(image.contents()[63 * 512]) == 0x88);
+    CHECK(static_cast<u8>(image.contents()[62 * 512 + 511]) == 62);
+    CHECK(s.t.irq.level);
+}
+
+TEST_CASE("block: requests beyond the end or out of shape fail") {
+    const int way = GENERATE(0, 1, 2);
+    const Image image(64, 100);  // the tail is out of reach
+    BlockSetup s(options_for(image, way));
+    CHECK(s.t.read(0x100) == 64);
+    CHECK(s.request(kIn, 64, {{kBuffer, 512, true}}) == 1);
+    CHECK(s.request(kIn, 63, {{kBuffer, 1024, true}}) == 1);
+    CHECK(s.request(kIn, ~u64{0}, {{kBuffer, 512, true}}) == 1);
+    CHECK(s.request(kOut, ~u64{0} - 1, {{kBuffer, 1024, false}}) == 1);
+    CHECK(s.request(kIn, 0, {{kBuffer, 511, true}}) == 1);
+    CHECK(s.request(77, 0, {}) == 2);
+    CHECK(image.contents().size() == 64 * 512 + 100);
+    // A header that is too short, and no room for a status.
+    s.driver.post(0, {{kRequest, 8, false}, {kRequest + 0x20, 1, true}});
+    s.driver.post(2, {{kRequest, 16, false}});
+    s.t.notify(0);
+    CHECK(VirtioSetup::eventually([&] { return s.driver.used_index() == static_cast<u16>(s.seen + 2); }));
+    CHECK(s.ram.get<u8>(kRequest + 0x20) == 1);
+}
+
+TEST_CASE("block: identification, discard, write zeroes") {
+    const int way = GENERATE(0, 1, 2);
+    const Image image(64);
+    BlockOptions options = options_for(image, way);
+    options.id = "disk-of-the-test-with-a-long-name";
+    BlockSetup s(options);
+    CHECK(s.request(kGetId, 0, {{kBuffer, 20, true}}) == 0);
+    CHECK(std::memcmp(s.ram.view.host(kBuffer, 20), "disk-of-the-test-with-a-long-name", 20) == 0);
+
+    CHECK(s.ranges(kWriteZeroes, {{{2, 3, 0}}, {{10, 1, 1}}}) == 0);
+    const std::string after = image.contents();
+    CHECK(after.size() == 64 * 512);
+    for (unsigned n = 0; n < 64; ++n) {
+        const bool zeroed = (n >= 2 && n < 5) || n == 10;
+        CHECK(after[n * 512 + 5] == static_cast<char>(zeroed ? 0 : n));
+    }
+    CHECK(s.ranges(kDiscard, {{{16, 8, 0}}}) == 0);
+    CHECK(image.contents().size() == 64 * 512);
+    CHECK(s.ranges(kDiscard, {{{0, 1, 1}}}) == 2);
+    CHECK(s.ranges(kWriteZeroes, {{{0, 1, 2}}}) == 2);
+    CHECK(s.ranges(kWriteZeroes, {{{60, 5, 0}}}) == 1);
+    CHECK(s.ranges(kWriteZeroes, {{{~u64{0}, 1, 0}}}) == 1);
+    CHECK(image.contents()[63 * 512] == 63);
+}
+
+TEST_CASE("block: a read-only disk says so and refuses writes") {
+    const int way = GENERATE(0, 2);
+    const Image image(8);
+    REQUIRE(::chmod(image.path.c_str(), 0400) == 0);
+    BlockOptions options = options_for(image, way);
+    options.read_only = true;
+    BlockSetup s(options);
+    CHECK((s.t.offered() & (1 << 5)) != 0);
+    CHECK((s.t.offered() & (1 << 13)) == 0);
+    CHECK(s.request(kOut, 1, {{kBuffer, 512, false}}) == 1);
+    CHECK(s.ranges(kWriteZeroes, {{{0, 1, 0}}}) == 1);
+    CHECK(s.request(kFlush, 0, {}) == 0);
+    CHECK(s.request(kIn, 1, {{kBuffer, 512, true}}) == 0);
+    CHECK(s.ram.get<u8>(kBuffer) == 1);
+    CHECK(image.contents()[512] == 1);
+}
+
+TEST_CASE("block: what cannot be opened is told in one line") {
+    const auto missing = Block::open({.path = "/nonexistent/disk.img"});
+    REQUIRE_FALSE(missing);
+    CHECK(missing.error().text == "disk /nonexistent/disk.img: cannot open it: No such file or directory");
+    const auto directory = Block::open({.path = "/tmp", .read_only = true});
+    REQUIRE_FALSE(directory);
+    CHECK(directory.error().text.find("neither a regular file") != std::string::npos);
+    const Image empty(0);
+    CHECK_FALSE(Block::open({.path = empty.path}));
+}
+
+TEST_CASE("block: many requests at once, and a reset in their midst") {
+    const int way = GENERATE(0, 1);
+    const Image image(64);
+    BlockSetup s(options_for(image, way));
+    Rng rng(3);
+    for (unsigned round = 0; round < 200; ++round) {
+        s.ram.bytes.assign(s.ram.bytes.size(), 0);
+        Driver driver(s.ram, kRamBase, 64);
+        s.t.negotiate(s.t.offered());
+        s.t.set_up_queue(0, driver.layout());
+        s.t.driver_ok();
+        for (u16 n = 0; n < 21; ++n) {
+            const u64 request = kRequest + n * 0x40;
+            s.ram.put<u32>(request, kIn);
+            s.ram.put<u64>(request + 8, n);
+            s.ram.put<u8>(request + 0x20, 0xEE);
+            driver.post(n * 3, {{request, 16, false}, {kBuffer + n * 512, 512, true}, {request + 0x20, 1, true}});
+            s.t.notify(0);
+        }
+        if (round % 2 == 0) {
+            REQUIRE(VirtioSetup::eventually([&] { return driver.used_index() == 21; }));
+            for (u16 n = 0; n < 21; ++n) {
+                REQUIRE(s.ram.get<u8>(kRequest + n * 0x40 + 0x20) == 0);
+                REQUIRE(s.ram.get<u8>(kBuffer + n * 512 + 200) == n);
+            }
+        } else {
+            s.t.write(0x70, 0);
+            const u16 done = driver.used_index();
+            std::vector<u8> before = s.ram.bytes;
+            std::this_thread::sleep_for(std::chrono::microseconds(200));
+            REQUIRE(driver.used_index() == done);
+            REQUIRE((s.ram.bytes == before));  // nothing touches memory after a reset
+        }
+    }
+    if (way == 0) {
+        CHECK(static_cast<Block&>(s.t.transport.device()).uses_io_uring());
+    }
+}
+
+}  // namespace
+}  // namespace vmm::devices::virtio
