@@ -2,7 +2,6 @@
 // the rules that hold for whole groups. Lane arithmetic is checked at large by tests/oracle.
 #include <array>
 #include <bit>
-#include <cstring>
 
 #include <catch2/catch.hpp>
 
@@ -181,7 +180,8 @@ TEST_CASE("SHA-256 of abc comes out of the SHA-256 instructions") {
             pe.run(with_registers(kSha256su0, w, 16 + (group + 1) % 4));
             pe.run(with_registers(kSha256su1, w, 16 + (group + 2) % 4, 16 + (group + 3) % 4));
         }
-        std::memcpy(&pe.v(2), &kSha256Constants[4 * group], 16);
+        const u32* k = &kSha256Constants[4 * group];
+        pe.v(2) = from_words({k[0], k[1], k[2], k[3]});
         pe.run(with_registers(kAddWords, 2, 2, w));
         pe.v(3) = pe.v(0);
         pe.run(with_registers(kSha256h, 0, 1, 2));
