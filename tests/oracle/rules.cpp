@@ -219,10 +219,10 @@ bool shape_load_store(OracleCase& c, u64 code_address, CaseGenerator& generator)
     return true;
 }
 
-/// A branch must land on a BRK or outside the code region: not on the first word of any slot.
+/// A branch must land on a BRK or outside the code region: not where any slot has instructions.
 bool lands_safely(u64 target) {
     const bool inside = target - ORACLE_CODE_BASE < ORACLE_CODE_SIZE;
-    return inside ? (target % ORACLE_SLOT_SIZE) >= 4 : target - ORACLE_CODE_BASE < (u64{1} << 28) || target > ~u64{0} - 16;
+    return inside ? (target % ORACLE_SLOT_SIZE) >= 4 * ORACLE_MAX_INSNS : target - ORACLE_CODE_BASE < (u64{1} << 28) || target > ~u64{0} - 16;
 }
 
 bool shape_branch(OracleCase& c, u64 code_address, CaseGenerator& generator) {
@@ -249,7 +249,7 @@ bool shape_branch(OracleCase& c, u64 code_address, CaseGenerator& generator) {
     if (rn == 31) {
         return true;  // to address 0, which is not mapped
     }
-    const u64 target = code_address + (generator.one_in(4) ? rng.below(1 << 20) : 4 + 4 * rng.below(15));
+    const u64 target = code_address + (generator.one_in(4) ? rng.below(1 << 20) : 32 + 4 * rng.below(8));
     c.input.x[rn] = target;
     return lands_safely(target);
 }
