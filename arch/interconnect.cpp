@@ -36,7 +36,10 @@ void Interconnect::send(Vcpu& from) {
     for (Vcpu* target : vcpus_) {
         if (target != &from) {
             target->requests.post(outgoing);
-            target->pins.kick();
+            // One that is not executing serves its queue before it does again (Vcpu::run): let it sleep.
+            if (target->executing.load(std::memory_order_seq_cst)) {
+                target->pins.kick();
+            }
         }
     }
     outgoing.clear();
