@@ -1,5 +1,6 @@
-// Scalar floating point (Arm ARM chapter C4, "Data Processing -- Scalar Floating-Point and Advanced SIMD", the scalar
-// floating-point classes). Handlers are templates over the format's bit pattern: u16 half, u32 single, u64 double.
+// Scalar floating point (Arm ARM chapter C4, "Data Processing -- Scalar Floating-Point and Advanced SIMD",
+// the scalar floating-point classes). Handlers are templates over the format's bit pattern: u16 half, u32
+// single, u64 double.
 #include "arch/decode_section.h"
 #include "arch/exec_fp_common.h"
 
@@ -13,7 +14,7 @@ using fp::Rounding;
 
 using Scale = Operand<"scale", 6>;
 
-// ── Data processing, one source ──────────────────────────────────────────────────────────────────────────────────
+// ── Data processing, one source ──────────────────────────────────────────────────────────────────────────
 
 template <class T>
 Exec fmov_register(Vcpu& v, Rn rn, Rd rd) {
@@ -93,13 +94,13 @@ Exec frinti_scalar(Vcpu& v, Rn rn, Rd rd) {
     return round_integral<T>(v, rn, rd, fp_env(v).rounding());
 }
 
-// ── Data processing, two and three sources ───────────────────────────────────────────────────────────────────────
+// ── Data processing, two and three sources ───────────────────────────────────────────────────────────────
 
 // One handler per line: its name and the operation on two values.
-#define VMM_FP_TWO_SOURCE(handler, operation)                                                            \
-    template <class T>                                                                                   \
-    Exec handler(Vcpu& v, Rm rm, Rn rn, Rd rd) {                                                         \
-        return write_scalar(v, rd, operation(scalar<T>(v, rn), scalar<T>(v, rm), fp_env(v)));            \
+#define VMM_FP_TWO_SOURCE(handler, operation)                                                 \
+    template <class T>                                                                        \
+    Exec handler(Vcpu& v, Rm rm, Rn rn, Rd rd) {                                              \
+        return write_scalar(v, rd, operation(scalar<T>(v, rn), scalar<T>(v, rm), fp_env(v))); \
     }
 VMM_FP_TWO_SOURCE(fmul_scalar, fp::mul)
 VMM_FP_TWO_SOURCE(fdiv_scalar, fp::div)
@@ -114,27 +115,26 @@ VMM_FP_TWO_SOURCE(fnmul_scalar, fp::nmul)
 
 template <class T>
 Exec fmadd(Vcpu& v, Rm rm, Ra ra, Rn rn, Rd rd) {
-    return write_scalar(v, rd,
-                        fp::mul_add(scalar<T>(v, ra), scalar<T>(v, rn), scalar<T>(v, rm), fp_env(v)));
+    return write_scalar(v, rd, fp::mul_add(scalar<T>(v, ra), scalar<T>(v, rn), scalar<T>(v, rm), fp_env(v)));
 }
 template <class T>
 Exec fmsub(Vcpu& v, Rm rm, Ra ra, Rn rn, Rd rd) {
-    return write_scalar(v, rd,
-                        fp::mul_add(scalar<T>(v, ra), fp::neg(scalar<T>(v, rn)), scalar<T>(v, rm), fp_env(v)));
+    return write_scalar(
+        v, rd, fp::mul_add(scalar<T>(v, ra), fp::neg(scalar<T>(v, rn)), scalar<T>(v, rm), fp_env(v)));
 }
 template <class T>
 Exec fnmadd(Vcpu& v, Rm rm, Ra ra, Rn rn, Rd rd) {
-    return write_scalar(v, rd,
-                        fp::mul_add(fp::neg(scalar<T>(v, ra)), fp::neg(scalar<T>(v, rn)), scalar<T>(v, rm),
-                                    fp_env(v)));
+    return write_scalar(
+        v, rd,
+        fp::mul_add(fp::neg(scalar<T>(v, ra)), fp::neg(scalar<T>(v, rn)), scalar<T>(v, rm), fp_env(v)));
 }
 template <class T>
 Exec fnmsub(Vcpu& v, Rm rm, Ra ra, Rn rn, Rd rd) {
-    return write_scalar(v, rd,
-                        fp::mul_add(fp::neg(scalar<T>(v, ra)), scalar<T>(v, rn), scalar<T>(v, rm), fp_env(v)));
+    return write_scalar(
+        v, rd, fp::mul_add(fp::neg(scalar<T>(v, ra)), scalar<T>(v, rn), scalar<T>(v, rm), fp_env(v)));
 }
 
-// ── Immediate, compare, select ───────────────────────────────────────────────────────────────────────────────────
+// ── Immediate, compare, select ───────────────────────────────────────────────────────────────────────────
 
 template <class T>
 Exec fmov_immediate(Vcpu& v, Imm8 imm8, Rd rd) {
@@ -187,7 +187,7 @@ Exec fcsel(Vcpu& v, Rm rm, Cond cond, Rn rn, Rd rd) {
     return write_scalar(v, rd, scalar<T>(v, v.conditional(v.condition_holds(cond)) ? rn : rm));
 }
 
-// ── Conversion to and from general-purpose registers ─────────────────────────────────────────────────────────────
+// ── Conversion to and from general-purpose registers ─────────────────────────────────────────────────────
 
 // The general-purpose register is W or X by `sf`: 32 or 64 bits.
 constexpr unsigned width_of(u32 sf) {
@@ -202,14 +202,15 @@ Exec to_signed(Vcpu& v, u32 sf, u32 fraction_bits, u32 rn, u32 rd, Rounding roun
 
 template <class T>
 Exec to_unsigned(Vcpu& v, u32 sf, u32 fraction_bits, u32 rn, u32 rd, Rounding rounding) {
-    v.set_reg(rd, sf != 0, fp::to_unsigned(scalar<T>(v, rn), width_of(sf), fraction_bits, rounding, fp_env(v)));
+    v.set_reg(rd, sf != 0,
+              fp::to_unsigned(scalar<T>(v, rn), width_of(sf), fraction_bits, rounding, fp_env(v)));
     return Exec::next;
 }
 
-#define VMM_FP_TO_INTEGER(handler, conversion, rounding)                  \
-    template <class T>                                                    \
-    Exec handler(Vcpu& v, Sf sf, Rn rn, Rd rd) {                          \
-        return conversion<T>(v, sf, 0, rn, rd, rounding);                 \
+#define VMM_FP_TO_INTEGER(handler, conversion, rounding)  \
+    template <class T>                                    \
+    Exec handler(Vcpu& v, Sf sf, Rn rn, Rd rd) {          \
+        return conversion<T>(v, sf, 0, rn, rd, rounding); \
     }
 VMM_FP_TO_INTEGER(fcvtns_general, to_signed, Rounding::tie_even)
 VMM_FP_TO_INTEGER(fcvtnu_general, to_unsigned, Rounding::tie_even)
@@ -243,8 +244,8 @@ Exec ucvtf_general(Vcpu& v, Sf sf, Rn rn, Rd rd) {
     return from_unsigned<T>(v, sf, 0, rn, rd);
 }
 
-// Fixed point: `scale` is 64 - fraction bits; a W register has at most 32 of them, so that its rows fix scale<5> to 1
-// and bind the rest of the field.
+// Fixed point: `scale` is 64 - fraction bits; a W register has at most 32 of them, so that its rows fix
+// scale<5> to 1 and bind the rest of the field.
 template <class T>
 Exec scvtf_fixed_w(Vcpu& v, Imm5 imm5, Rn rn, Rd rd) {
     return from_signed<T>(v, 0, 32 - imm5, rn, rd);

@@ -6,7 +6,9 @@
 
 namespace vmm::arch {
 
-inline fp::FpEnv fp_env(Vcpu& v) { return {v.s.fpcr, v.s.fpsr}; }
+inline fp::FpEnv fp_env(Vcpu& v) {
+    return {v.s.fpcr, v.s.fpsr};
+}
 
 /// H[n], S[n] or D[n].
 template <class T>

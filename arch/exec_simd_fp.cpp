@@ -1,5 +1,6 @@
-// Advanced SIMD floating point, vector and scalar: three same, by element, pairwise and across lanes (Arm ARM chapter C4,
-// "Data Processing -- Scalar Floating-Point and Advanced SIMD"). Two-register operations are in exec_simd_fp_misc.cpp.
+// Advanced SIMD floating point, vector and scalar: three same, by element, pairwise and across lanes (Arm ARM
+// chapter C4, "Data Processing -- Scalar Floating-Point and Advanced SIMD"). Two-register operations are in
+// exec_simd_fp_misc.cpp.
 #include "arch/decode_section.h"
 #include "arch/simd_fp_lanes.h"
 
@@ -42,20 +43,22 @@ T mul_sub(T addend, T a, T b, FpEnv env) {
     return fp::mul_add(addend, fp::neg(a), b, env);
 }
 
-// Wrappers that let templates take overloaded operations: VMM_LANES2(fp::add) for two values, VMM_PACKED2(add) for two
-// vectors, and so on.
+// Wrappers that let templates take overloaded operations: VMM_LANES2(fp::add) for two values,
+// VMM_PACKED2(add) for two vectors, and so on.
 #define VMM_LANES2(operation) [](auto a, auto b, FpEnv env) { return operation(a, b, env); }
 #define VMM_LANES3(operation) [](auto d, auto a, auto b, FpEnv env) { return operation(d, a, b, env); }
 #define VMM_PACKED2(operation) \
     [](auto a, auto b, FpEnv env, auto& r) { return fp::packed::operation<LaneOf<A>>(a, b, env, r); }
-#define VMM_PACKED3(operation) \
-    [](auto d, auto a, auto b, FpEnv env, auto& r) { return fp::packed::operation<LaneOf<A>>(d, a, b, env, r); }
+#define VMM_PACKED3(operation)                                    \
+    [](auto d, auto a, auto b, FpEnv env, auto& r) {              \
+        return fp::packed::operation<LaneOf<A>>(d, a, b, env, r); \
+    }
 
-// ── Three same ───────────────────────────────────────────────────────────────────────────────────────────────────
+// ── Three same ───────────────────────────────────────────────────────────────────────────────────────────
 
-#define VMM_THREE_SAME(handler, lane_operation, packed)                                              \
-    template <class A>                                                                               \
-    Exec handler(Vcpu& v, Rm rm, Rn rn, Rd rd) {                                                     \
+#define VMM_THREE_SAME(handler, lane_operation, packed)                                                  \
+    template <class A>                                                                                   \
+    Exec handler(Vcpu& v, Rm rm, Rn rn, Rd rd) {                                                         \
         return map2<A>(v, rd, operand<A>(v, rn), operand<A>(v, rm), VMM_LANES2(lane_operation), packed); \
     }
 VMM_THREE_SAME(fadd_vector, fp::add, VMM_PACKED2(add))
@@ -87,7 +90,8 @@ Exec fdiv_vector(Vcpu& v, Rm rm, Rn rn, Rd rd) {
 
 template <class A>
 Exec fmla_vector(Vcpu& v, Rm rm, Rn rn, Rd rd) {
-    return map3<A>(v, rd, operand<A>(v, rn), operand<A>(v, rm), VMM_LANES3(fp::mul_add), VMM_PACKED3(mul_add));
+    return map3<A>(v, rd, operand<A>(v, rn), operand<A>(v, rm), VMM_LANES3(fp::mul_add),
+                   VMM_PACKED3(mul_add));
 }
 
 template <class A>
@@ -95,7 +99,7 @@ Exec fmls_vector(Vcpu& v, Rm rm, Rn rn, Rd rd) {
     return map3<A>(v, rd, operand<A>(v, rn), operand<A>(v, rm), VMM_LANES3(mul_sub), VMM_PACKED3(mul_sub));
 }
 
-// ── Pairwise ─────────────────────────────────────────────────────────────────────────────────────────────────────
+// ── Pairwise ─────────────────────────────────────────────────────────────────────────────────────────────
 
 /// The lanes of `n` then `m` whose index is odd (Part 1) or even (Part 0).
 template <class A, unsigned Part>
@@ -110,16 +114,16 @@ Vreg unzip(const Vreg& n, const Vreg& m) {
     return result;
 }
 
-#define VMM_PAIRWISE(handler, lane_operation, packed)                                                              \
-    template <class A>                                                                                             \
-    Exec handler(Vcpu& v, Rm rm, Rn rn, Rd rd) {                                                                   \
-        const Vreg n = operand<A>(v, rn);                                                                          \
-        const Vreg m = operand<A>(v, rm);                                                                          \
-        return map2<A>(v, rd, unzip<A, 0>(n, m), unzip<A, 1>(n, m), VMM_LANES2(lane_operation), packed);           \
-    }                                                                                                              \
-    template <class T>                                                                                             \
-    Exec handler##_scalar(Vcpu& v, Rn rn, Rd rd) {                                                                 \
-        return write_scalar(v, rd, lane_operation(v.s.v[rn].lane<T>(0), v.s.v[rn].lane<T>(1), fp_env(v)));         \
+#define VMM_PAIRWISE(handler, lane_operation, packed)                                                      \
+    template <class A>                                                                                     \
+    Exec handler(Vcpu& v, Rm rm, Rn rn, Rd rd) {                                                           \
+        const Vreg n = operand<A>(v, rn);                                                                  \
+        const Vreg m = operand<A>(v, rm);                                                                  \
+        return map2<A>(v, rd, unzip<A, 0>(n, m), unzip<A, 1>(n, m), VMM_LANES2(lane_operation), packed);   \
+    }                                                                                                      \
+    template <class T>                                                                                     \
+    Exec handler##_scalar(Vcpu& v, Rn rn, Rd rd) {                                                         \
+        return write_scalar(v, rd, lane_operation(v.s.v[rn].lane<T>(0), v.s.v[rn].lane<T>(1), fp_env(v))); \
     }
 VMM_PAIRWISE(faddp, fp::add, VMM_PACKED2(add))
 VMM_PAIRWISE(fmaxp, fp::max, VMM_PACKED2(max))
@@ -128,7 +132,7 @@ VMM_PAIRWISE(fmaxnmp, fp::max_num, VMM_PACKED2(max))
 VMM_PAIRWISE(fminnmp, fp::min_num, VMM_PACKED2(min))
 #undef VMM_PAIRWISE
 
-// ── Across lanes ─────────────────────────────────────────────────────────────────────────────────────────────────
+// ── Across lanes ─────────────────────────────────────────────────────────────────────────────────────────
 
 /// Reduce(): the lower half of the lanes with the upper half, each reduced the same way.
 template <class T, class Operation>
@@ -141,11 +145,12 @@ T reduce(const Vreg& a, unsigned first, unsigned count, FpEnv env, Operation ope
     return operation(low, high, env);
 }
 
-#define VMM_ACROSS_LANES(handler, lane_operation)                                                                  \
-    template <class A>                                                                                             \
-    Exec handler(Vcpu& v, Rn rn, Rd rd) {                                                                          \
-        const Vreg n = v.s.v[rn];                                                                                  \
-        return write_scalar(v, rd, reduce<LaneOf<A>>(n, 0, A::kLanes, fp_env(v), VMM_LANES2(lane_operation)));     \
+#define VMM_ACROSS_LANES(handler, lane_operation)                                                       \
+    template <class A>                                                                                  \
+    Exec handler(Vcpu& v, Rn rn, Rd rd) {                                                               \
+        const Vreg n = v.s.v[rn];                                                                       \
+        return write_scalar(v, rd,                                                                      \
+                            reduce<LaneOf<A>>(n, 0, A::kLanes, fp_env(v), VMM_LANES2(lane_operation))); \
     }
 VMM_ACROSS_LANES(fmaxv, fp::max)
 VMM_ACROSS_LANES(fminv, fp::min)
@@ -153,7 +158,7 @@ VMM_ACROSS_LANES(fmaxnmv, fp::max_num)
 VMM_ACROSS_LANES(fminnmv, fp::min_num)
 #undef VMM_ACROSS_LANES
 
-// ── By element ───────────────────────────────────────────────────────────────────────────────────────────────────
+// ── By element ───────────────────────────────────────────────────────────────────────────────────────────
 
 template <class A>
 Exec fmul_by(Vcpu& v, u32 rn, u32 rd, LaneOf<A> element) {
@@ -173,18 +178,18 @@ Exec fmls_by(Vcpu& v, u32 rn, u32 rd, LaneOf<A> element) {
 }
 
 // The element's index is H:L:M for half precision (and Vm one of V0-V15), H:L for single, H for double.
-#define VMM_BY_ELEMENT(handler, operation)                                                     \
-    template <class A>                                                                         \
-    Exec handler##_h(Vcpu& v, L l, M m, Rm4 rm, H h, Rn rn, Rd rd) {                           \
-        return operation<A>(v, rn, rd, v.s.v[rm].lane<u16>(h << 2 | l << 1 | m));              \
-    }                                                                                          \
-    template <class A>                                                                         \
-    Exec handler##_s(Vcpu& v, L l, Rm rm, H h, Rn rn, Rd rd) {                                 \
-        return operation<A>(v, rn, rd, v.s.v[rm].lane<u32>(h << 1 | l));                       \
-    }                                                                                          \
-    template <class A>                                                                         \
-    Exec handler##_d(Vcpu& v, Rm rm, H h, Rn rn, Rd rd) {                                      \
-        return operation<A>(v, rn, rd, v.s.v[rm].lane<u64>(h));                                \
+#define VMM_BY_ELEMENT(handler, operation)                                        \
+    template <class A>                                                            \
+    Exec handler##_h(Vcpu& v, L l, M m, Rm4 rm, H h, Rn rn, Rd rd) {              \
+        return operation<A>(v, rn, rd, v.s.v[rm].lane<u16>(h << 2 | l << 1 | m)); \
+    }                                                                             \
+    template <class A>                                                            \
+    Exec handler##_s(Vcpu& v, L l, Rm rm, H h, Rn rn, Rd rd) {                    \
+        return operation<A>(v, rn, rd, v.s.v[rm].lane<u32>(h << 1 | l));          \
+    }                                                                             \
+    template <class A>                                                            \
+    Exec handler##_d(Vcpu& v, Rm rm, H h, Rn rn, Rd rd) {                         \
+        return operation<A>(v, rn, rd, v.s.v[rm].lane<u64>(h));                   \
     }
 VMM_BY_ELEMENT(fmul_element, fmul_by)
 VMM_BY_ELEMENT(fmulx_element, fmulx_by)

@@ -1,5 +1,5 @@
-// Advanced SIMD floating point, vector and scalar: two-register miscellaneous and the fixed-point conversions of the
-// shift by immediate classes (Arm ARM chapter C4).
+// Advanced SIMD floating point, vector and scalar: two-register miscellaneous and the fixed-point conversions
+// of the shift by immediate classes (Arm ARM chapter C4).
 #include "arch/decode_section.h"
 #include "arch/simd_fp_lanes.h"
 
@@ -12,16 +12,16 @@ using namespace simd_fp;
 using fp::FpEnv;
 using fp::Rounding;
 
-// ── Two-register miscellaneous, lanes of one width ───────────────────────────────────────────────────────────────
+// ── Two-register miscellaneous, lanes of one width ───────────────────────────────────────────────────────
 
-// One handler per line; `expression` is the lane's result in terms of the lane `a` and `env`, with T the lane type.
-#define VMM_TWO_REG(handler, expression)                                                               \
-    template <class A>                                                                                 \
-    Exec handler(Vcpu& v, Rn rn, Rd rd) {                                                              \
-        using T = LaneOf<A>;                                                                           \
-        return map<A>(v, rd, v.s.v[rn], [](T a, [[maybe_unused]] FpEnv env) -> T {              \
-            return static_cast<T>(expression);                                                         \
-        });                                                                                            \
+// One handler per line; `expression` is the lane's result in terms of the lane `a` and `env`, with T the lane
+// type.
+#define VMM_TWO_REG(handler, expression)                                                                \
+    template <class A>                                                                                  \
+    Exec handler(Vcpu& v, Rn rn, Rd rd) {                                                               \
+        using T = LaneOf<A>;                                                                            \
+        return map<A>(v, rd, v.s.v[rn],                                                                 \
+                      [](T a, [[maybe_unused]] FpEnv env) -> T { return static_cast<T>(expression); }); \
     }
 VMM_TWO_REG(fabs_vector, fp::abs(a))
 VMM_TWO_REG(fneg_vector, fp::neg(a))
@@ -57,7 +57,7 @@ VMM_TWO_REG(urecpe_vector, fp::unsigned_recip_estimate(a))
 VMM_TWO_REG(ursqrte_vector, fp::unsigned_rsqrt_estimate(a))
 #undef VMM_TWO_REG
 
-// ── Between formats ──────────────────────────────────────────────────────────────────────────────────────────────
+// ── Between formats ──────────────────────────────────────────────────────────────────────────────────────
 
 /// FCVTL, FCVTL2: widens the lower or (q = 1) upper half of Vn.
 template <class To, class From>
@@ -109,23 +109,23 @@ Exec fcvtxn_scalar(Vcpu& v, Rn rn, Rd rd) {
     return write_scalar(v, rd, fp::convert_to_odd(scalar<u64>(v, rn), fp_env(v)));
 }
 
-// ── Fixed point: immh:immb is twice the lane's width less the fraction bits ──────────────────────────────────────
+// ── Fixed point: immh:immb is twice the lane's width less the fraction bits ──────────────────────────────
 
 /// The bits of immh:immb below its leading one, which tells the lane's width.
 template <class A>
 using Immhb = Operand<"immhb", std::bit_width(A::kLaneBits) - 1>;
 
 // `expression` as for VMM_TWO_REG, with `fraction_bits`.
-#define VMM_FIXED_POINT(handler, expression)                                                           \
-    template <class A>                                                                                 \
-    Exec handler(Vcpu& v, Immhb<A> immhb, Rn rn, Rd rd) {                                              \
-        using T = LaneOf<A>;                                                                           \
-        const unsigned fraction_bits = A::kLaneBits - immhb;                                           \
-        return map<A>(v, rd, v.s.v[rn], [fraction_bits](T a, FpEnv env) -> T {                  \
-            return static_cast<T>(expression);                                                         \
-        });                                                                                            \
+#define VMM_FIXED_POINT(handler, expression)                                                        \
+    template <class A>                                                                              \
+    Exec handler(Vcpu& v, Immhb<A> immhb, Rn rn, Rd rd) {                                           \
+        using T = LaneOf<A>;                                                                        \
+        const unsigned fraction_bits = A::kLaneBits - immhb;                                        \
+        return map<A>(v, rd, v.s.v[rn],                                                             \
+                      [fraction_bits](T a, FpEnv env) -> T { return static_cast<T>(expression); }); \
     }
-VMM_FIXED_POINT(scvtf_fixed, fp::from_signed<T>(static_cast<u64>(sign_extend(a, A::kLaneBits)), fraction_bits, env))
+VMM_FIXED_POINT(scvtf_fixed,
+                fp::from_signed<T>(static_cast<u64>(sign_extend(a, A::kLaneBits)), fraction_bits, env))
 VMM_FIXED_POINT(ucvtf_fixed, fp::from_unsigned<T>(a, fraction_bits, env))
 VMM_FIXED_POINT(fcvtzs_fixed, fp::to_signed(a, A::kLaneBits, fraction_bits, Rounding::toward_zero, env))
 VMM_FIXED_POINT(fcvtzu_fixed, fp::to_unsigned(a, A::kLaneBits, fraction_bits, Rounding::toward_zero, env))

@@ -1,6 +1,6 @@
-// Vector arrangements and lane loops for the Advanced SIMD floating-point handlers. A handler is a template over its
-// arrangement; the scalar forms of Advanced SIMD are arrangements of one lane. Every write clears the register's bits
-// beyond the arrangement.
+// Vector arrangements and lane loops for the Advanced SIMD floating-point handlers. A handler is a template
+// over its arrangement; the scalar forms of Advanced SIMD are arrangements of one lane. Every write clears
+// the register's bits beyond the arrangement.
 #pragma once
 
 #include <bit>
@@ -15,7 +15,7 @@ struct Arrangement {
     using Lane = T;
     static constexpr unsigned kLanes = N;
     static constexpr unsigned kLaneBits = sizeof(T) * 8;
-    static constexpr bool kFull = sizeof(T) * N == 16;  // a 128-bit vector
+    static constexpr bool kFull = sizeof(T) * N == 16;       // a 128-bit vector
     static constexpr bool kPacked = N > 1 && sizeof(T) > 2;  // packed.h can do it
 };
 
@@ -45,7 +45,9 @@ template <class A>
 using PackedBits = fp::packed::Bits<LaneOf<A>>;
 
 template <class A>
-inline PackedBits<A> packed_bits(const Vreg& reg) { return std::bit_cast<PackedBits<A>>(reg); }
+inline PackedBits<A> packed_bits(const Vreg& reg) {
+    return std::bit_cast<PackedBits<A>>(reg);
+}
 
 /// A register of equal lanes.
 template <class T>
@@ -95,7 +97,8 @@ template <class A, class Operation>
 
 /// result[i] = operation(a[i], b[i], env); `packed` is the same on whole vectors (packed.h) or kNoPacked.
 template <class A, class Operation, class Packed>
-inline Exec map2(Vcpu& v, u32 rd, const Vreg& a, const Vreg& b, Operation operation, [[maybe_unused]] Packed packed) {
+inline Exec map2(Vcpu& v, u32 rd, const Vreg& a, const Vreg& b, Operation operation,
+                 [[maybe_unused]] Packed packed) {
     const fp::FpEnv env = fp_env(v);
     if constexpr (A::kLanes == 1) {
         using T = LaneOf<A>;
@@ -117,7 +120,8 @@ inline Exec map2(Vcpu& v, u32 rd, const Vreg& a, const Vreg& b, Operation operat
 
 /// result[i] = operation(Vd[i], a[i], b[i], env).
 template <class A, class Operation, class Packed>
-inline Exec map3(Vcpu& v, u32 rd, const Vreg& a, const Vreg& b, Operation operation, [[maybe_unused]] Packed packed) {
+inline Exec map3(Vcpu& v, u32 rd, const Vreg& a, const Vreg& b, Operation operation,
+                 [[maybe_unused]] Packed packed) {
     const fp::FpEnv env = fp_env(v);
     const Vreg d = operand<A>(v, rd);
     if constexpr (A::kPacked && !std::is_same_v<Packed, NoPacked>) {
@@ -136,6 +140,8 @@ inline Exec map3(Vcpu& v, u32 rd, const Vreg& a, const Vreg& b, Operation operat
 
 /// FPCompare results as lanes.
 template <class T>
-constexpr T lane_mask(bool holds) { return holds ? static_cast<T>(~T{0}) : T{0}; }
+constexpr T lane_mask(bool holds) {
+    return holds ? static_cast<T>(~T{0}) : T{0};
+}
 
 }  // namespace vmm::arch::simd_fp

@@ -32,7 +32,8 @@ inline constexpr u32 kEqual = 0b0110;
 inline constexpr u32 kGreater = 0b0010;
 inline constexpr u32 kUnordered = 0b0011;
 
-/// FPCR by value and the FPSR that collects exceptions. Made for each instruction and passed by value: two registers.
+/// FPCR by value and the FPSR that collects exceptions. Made for each instruction and passed by value: two
+/// registers.
 struct FpEnv {
     u32 fpcr;
     u32& fpsr;

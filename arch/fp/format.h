@@ -1,5 +1,5 @@
-// The three IEEE 754 binary formats A64 computes in, named by the unsigned integer that holds them: u16 is half, u32
-// single and u64 double precision. Bit patterns never become host floating-point values here.
+// The three IEEE 754 binary formats A64 computes in, named by the unsigned integer that holds them: u16 is
+// half, u32 single and u64 double precision. Bit patterns never become host floating-point values here.
 #pragma once
 
 #include "vmm/base/types.h"
@@ -45,24 +45,44 @@ struct Format {
 };
 
 template <class T>
-constexpr bool sign_of(T a) { return (a & Format<T>::kSign) != 0; }
+constexpr bool sign_of(T a) {
+    return (a & Format<T>::kSign) != 0;
+}
 template <class T>
-constexpr T magnitude(T a) { return static_cast<T>(a & ~Format<T>::kSign); }
+constexpr T magnitude(T a) {
+    return static_cast<T>(a & ~Format<T>::kSign);
+}
 template <class T>
-constexpr T signed_zero(bool sign) { return sign ? Format<T>::kSign : T{0}; }
+constexpr T signed_zero(bool sign) {
+    return sign ? Format<T>::kSign : T{0};
+}
 template <class T>
-constexpr T infinity(bool sign) { return static_cast<T>(signed_zero<T>(sign) | Format<T>::kInfinity); }
+constexpr T infinity(bool sign) {
+    return static_cast<T>(signed_zero<T>(sign) | Format<T>::kInfinity);
+}
 template <class T>
-constexpr bool is_nan(T a) { return magnitude(a) > Format<T>::kInfinity; }
+constexpr bool is_nan(T a) {
+    return magnitude(a) > Format<T>::kInfinity;
+}
 template <class T>
-constexpr bool is_snan(T a) { return is_nan(a) && (a & Format<T>::kQuiet) == 0; }
+constexpr bool is_snan(T a) {
+    return is_nan(a) && (a & Format<T>::kQuiet) == 0;
+}
 template <class T>
-constexpr bool is_qnan(T a) { return magnitude(a) >= Format<T>::kDefaultNan; }
+constexpr bool is_qnan(T a) {
+    return magnitude(a) >= Format<T>::kDefaultNan;
+}
 template <class T>
-constexpr bool is_infinity(T a) { return magnitude(a) == Format<T>::kInfinity; }
+constexpr bool is_infinity(T a) {
+    return magnitude(a) == Format<T>::kInfinity;
+}
 template <class T>
-constexpr bool is_zero(T a) { return magnitude(a) == 0; }
+constexpr bool is_zero(T a) {
+    return magnitude(a) == 0;
+}
 template <class T>
-constexpr bool is_denormal(T a) { return static_cast<T>(magnitude(a) - 1) < Format<T>::kFracMask; }
+constexpr bool is_denormal(T a) {
+    return static_cast<T>(magnitude(a) - 1) < Format<T>::kFracMask;
+}
 
 }  // namespace vmm::arch::fp

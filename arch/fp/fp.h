@@ -1,9 +1,10 @@
-// A64 floating-point operations on raw bit patterns (u16 half, u32 single, u64 double precision), bit-exact in results
-// and in the cumulative exception bits of FPSR (Arm ARM, shared/functions/float). Trapped exceptions are not implemented
-// (FPCR.{IOE..IDE} are RAZ), nor are FEAT_AFP and FEAT_RPRES.
+// A64 floating-point operations on raw bit patterns (u16 half, u32 single, u64 double precision), bit-exact
+// in results and in the cumulative exception bits of FPSR (Arm ARM, shared/functions/float). Trapped
+// exceptions are not implemented (FPCR.{IOE..IDE} are RAZ), nor are FEAT_AFP and FEAT_RPRES.
 //
-// Every function is total: any bit pattern, any FPCR. What is inline here takes the host's arithmetic where it provably
-// gives the same result and flags (host.h), else the integer implementation in soft.h, which is the reference.
+// Every function is total: any bit pattern, any FPCR. What is inline here takes the host's arithmetic where
+// it provably gives the same result and flags (host.h), else the integer implementation in soft.h, which is
+// the reference.
 #pragma once
 
 #include "arch/fp/format.h"
@@ -12,16 +13,20 @@
 
 namespace vmm::arch::fp {
 
-// ── Sign manipulation: no NaN processing, no flags ──────────────────────────────────────────────────────────────────
+// ── Sign manipulation: no NaN processing, no flags ───────────────────────────────────────────────────────
 
 /// FABS.
 template <class T>
-constexpr T abs(T a) { return magnitude(a); }
+constexpr T abs(T a) {
+    return magnitude(a);
+}
 /// FNEG.
 template <class T>
-constexpr T neg(T a) { return static_cast<T>(a ^ Format<T>::kSign); }
+constexpr T neg(T a) {
+    return static_cast<T>(a ^ Format<T>::kSign);
+}
 
-// ── Arithmetic ──────────────────────────────────────────────────────────────────────────────────────────────────────
+// ── Arithmetic ───────────────────────────────────────────────────────────────────────────────────────────
 
 /// FADD.
 template <class T>
@@ -165,25 +170,35 @@ inline T min_num(T a, T b, FpEnv env) {
 
 /// FRECPS: 2 - a * b, rounded once.
 template <class T>
-inline T recip_step(T a, T b, FpEnv env) { return soft::recip_step(a, b, env); }
+inline T recip_step(T a, T b, FpEnv env) {
+    return soft::recip_step(a, b, env);
+}
 /// FRSQRTS: (3 - a * b) / 2, rounded once.
 template <class T>
-inline T rsqrt_step(T a, T b, FpEnv env) { return soft::rsqrt_step(a, b, env); }
+inline T rsqrt_step(T a, T b, FpEnv env) {
+    return soft::rsqrt_step(a, b, env);
+}
 /// FRECPE.
 template <class T>
-inline T recip_estimate(T a, FpEnv env) { return soft::recip_estimate(a, env); }
+inline T recip_estimate(T a, FpEnv env) {
+    return soft::recip_estimate(a, env);
+}
 /// FRSQRTE.
 template <class T>
-inline T rsqrt_estimate(T a, FpEnv env) { return soft::rsqrt_estimate(a, env); }
+inline T rsqrt_estimate(T a, FpEnv env) {
+    return soft::rsqrt_estimate(a, env);
+}
 /// FRECPX.
 template <class T>
-inline T recip_exponent(T a, FpEnv env) { return soft::recip_exponent(a, env); }
+inline T recip_exponent(T a, FpEnv env) {
+    return soft::recip_exponent(a, env);
+}
 
 /// URECPE and URSQRTE: integers that stand for fractions in [0, 1).
 u32 unsigned_recip_estimate(u32 a);
 u32 unsigned_rsqrt_estimate(u32 a);
 
-// ── Comparison ──────────────────────────────────────────────────────────────────────────────────────────────────────
+// ── Comparison ───────────────────────────────────────────────────────────────────────────────────────────
 
 /// FCMP (signal_all_nans false) and FCMPE (true): NZCV as a nibble, N in bit 3; unordered is 0b0011.
 template <class T>
@@ -198,7 +213,9 @@ inline u32 compare(T a, T b, bool signal_all_nans, FpEnv env) {
 
 /// FCMEQ: only a signalling NaN is an invalid operation.
 template <class T>
-inline bool compare_eq(T a, T b, FpEnv env) { return compare(a, b, false, env) == kEqual; }
+inline bool compare_eq(T a, T b, FpEnv env) {
+    return compare(a, b, false, env) == kEqual;
+}
 /// FCMGE.
 template <class T>
 inline bool compare_ge(T a, T b, FpEnv env) {
@@ -207,9 +224,11 @@ inline bool compare_ge(T a, T b, FpEnv env) {
 }
 /// FCMGT.
 template <class T>
-inline bool compare_gt(T a, T b, FpEnv env) { return compare(a, b, true, env) == kGreater; }
+inline bool compare_gt(T a, T b, FpEnv env) {
+    return compare(a, b, true, env) == kGreater;
+}
 
-// ── Conversion ──────────────────────────────────────────────────────────────────────────────────────────────────────
+// ── Conversion ───────────────────────────────────────────────────────────────────────────────────────────
 
 /// FRINT*: to an integral value in the same format. `exact` (FRINTX): raise IXC when the value changes.
 template <class T>
@@ -223,7 +242,8 @@ inline T round_to_integral(T a, Rounding rounding, bool exact, FpEnv env) {
     return soft::round_to_integral(a, rounding, exact, env);
 }
 
-/// FCVT*S: a * 2^fraction_bits as a signed integer of `width` (16, 32 or 64) bits, saturated; sign-extended to 64 bits.
+/// FCVT*S: a * 2^fraction_bits as a signed integer of `width` (16, 32 or 64) bits, saturated; sign-extended
+/// to 64 bits.
 template <class T>
 inline u64 to_signed(T a, unsigned width, unsigned fraction_bits, Rounding rounding, FpEnv env) {
     if constexpr (host::kSupported<T>) {
@@ -284,7 +304,9 @@ inline To convert(From a, FpEnv env) {
 }
 
 /// FCVTXN: double to single, rounded to odd.
-inline u32 convert_to_odd(u64 a, FpEnv env) { return soft::convert<u32>(a, Rounding::to_odd, env); }
+inline u32 convert_to_odd(u64 a, FpEnv env) {
+    return soft::convert<u32>(a, Rounding::to_odd, env);
+}
 
 /// VFPExpandImm: the value of FMOV (immediate).
 template <class T>

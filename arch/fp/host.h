@@ -1,14 +1,15 @@
 // Single and double precision by the host's arithmetic, where result and flags are provably those of the soft
-// implementation. Each function returns false, having changed nothing, when it cannot promise that: the caller then takes
-// soft.h. Written for speed; nothing here ever produces a NaN.
+// implementation. Each function returns false, having changed nothing, when it cannot promise that: the
+// caller then takes soft.h. Written for speed; nothing here ever produces a NaN.
 //
 // What makes it exact:
-// - The host computes IEEE 754 with round to nearest even and no flushing; so only FPCR.RMode == 0 and, where denormals
-//   could play a part, FZ == 0 are taken. (MXCSR stays at its default in all our threads.)
-// - NaN and infinite results go to the soft path, and with them every IOC, DZC and OFC. So do results at or below the
-//   smallest normal number, unless known to be exact: every UFC (tininess is detected before rounding on A64).
-// - IXC: when FPSR.IXC is set already, nothing is left to find out. Otherwise an operation is taken only if an error-free
-//   transformation shows that it is exact.
+// - The host computes IEEE 754 with round to nearest even and no flushing; so only FPCR.RMode == 0 and, where
+//   denormals could play a part, FZ == 0 are taken. (MXCSR stays at its default in all our threads.)
+// - NaN and infinite results go to the soft path, and with them every IOC, DZC and OFC. So do results at or
+//   below the smallest normal number, unless known to be exact: every UFC (tininess is detected before
+//   rounding on A64).
+// - IXC: when FPSR.IXC is set already, nothing is left to find out. Otherwise an operation is taken only if an
+//   error-free transformation shows that it is exact.
 #pragma once
 
 #include <bit>
@@ -42,15 +43,25 @@ template <class T>
 using Float = typename HostType<T>::Type;
 
 template <class T>
-inline Float<T> to_host(T a) { return std::bit_cast<Float<T>>(a); }
+inline Float<T> to_host(T a) {
+    return std::bit_cast<Float<T>>(a);
+}
 
-inline f32 fused(f32 a, f32 b, f32 c) { return __builtin_fmaf(a, b, c); }
-inline f64 fused(f64 a, f64 b, f64 c) { return __builtin_fma(a, b, c); }
-inline f32 square_root(f32 a) { return __builtin_sqrtf(a); }
-inline f64 square_root(f64 a) { return __builtin_sqrt(a); }
+inline f32 fused(f32 a, f32 b, f32 c) {
+    return __builtin_fmaf(a, b, c);
+}
+inline f64 fused(f64 a, f64 b, f64 c) {
+    return __builtin_fma(a, b, c);
+}
+inline f32 square_root(f32 a) {
+    return __builtin_sqrtf(a);
+}
+inline f64 square_root(f64 a) {
+    return __builtin_sqrt(a);
+}
 
-/// The biased exponent is large enough that the rounding error of a product, quotient or root of numbers of this
-/// magnitude is itself representable.
+/// The biased exponent is large enough that the rounding error of a product, quotient or root of numbers of
+/// this magnitude is itself representable.
 template <class T>
 constexpr bool error_representable(T a) {
     constexpr T kLimit = static_cast<T>(static_cast<T>(Format<T>::kFracBits + 4) << Format<T>::kFracBits);
@@ -66,7 +77,9 @@ inline bool sum_is_exact(F a, F b, F sum) {
 }
 
 template <class T>
-constexpr bool is_finite(T a) { return magnitude(a) < Format<T>::kInfinity; }
+constexpr bool is_finite(T a) {
+    return magnitude(a) < Format<T>::kInfinity;
+}
 
 /// Finite and above the smallest normal number.
 template <class T>
@@ -75,12 +88,16 @@ constexpr bool is_ordinary(T a) {
            static_cast<T>(Format<T>::kInfinity - Format<T>::kMinNormal - 1);
 }
 
-inline bool inexact_known(FpEnv env) { return (env.fpsr & kIxc) != 0; }
+inline bool inexact_known(FpEnv env) {
+    return (env.fpsr & kIxc) != 0;
+}
 
 }  // namespace detail
 
 /// Default rounding, denormals kept.
-inline bool usable(FpEnv env) { return (env.fpcr & (kFpcrRMode | kFpcrFz)) == 0; }
+inline bool usable(FpEnv env) {
+    return (env.fpcr & (kFpcrRMode | kFpcrFz)) == 0;
+}
 
 template <class T>
 inline bool add(T a, T b, FpEnv env, T& result) {
@@ -201,14 +218,30 @@ inline u32 compare(T a, T b) {
 
 namespace detail {
 
-inline f32 floor(f32 a) { return __builtin_floorf(a); }
-inline f64 floor(f64 a) { return __builtin_floor(a); }
-inline f32 ceil(f32 a) { return __builtin_ceilf(a); }
-inline f64 ceil(f64 a) { return __builtin_ceil(a); }
-inline f32 trunc(f32 a) { return __builtin_truncf(a); }
-inline f64 trunc(f64 a) { return __builtin_trunc(a); }
-inline f32 nearest(f32 a) { return __builtin_nearbyintf(a); }
-inline f64 nearest(f64 a) { return __builtin_nearbyint(a); }
+inline f32 floor(f32 a) {
+    return __builtin_floorf(a);
+}
+inline f64 floor(f64 a) {
+    return __builtin_floor(a);
+}
+inline f32 ceil(f32 a) {
+    return __builtin_ceilf(a);
+}
+inline f64 ceil(f64 a) {
+    return __builtin_ceil(a);
+}
+inline f32 trunc(f32 a) {
+    return __builtin_truncf(a);
+}
+inline f64 trunc(f64 a) {
+    return __builtin_trunc(a);
+}
+inline f32 nearest(f32 a) {
+    return __builtin_nearbyintf(a);
+}
+inline f64 nearest(f64 a) {
+    return __builtin_nearbyint(a);
+}
 
 /// False for the roundings the host has no instruction for.
 template <class F>
@@ -219,7 +252,8 @@ inline bool integral(F a, Rounding rounding, F& result) {
         case Rounding::minus_infinity: result = floor(a); return true;
         case Rounding::toward_zero: result = trunc(a); return true;
         case Rounding::tie_away: {
-            // |a| - trunc is exact; adding a signed one to the truncated value is too where there is a fraction at all.
+            // |a| - trunc is exact; adding a signed one to the truncated value is too where there is a
+            // fraction at all.
             const F whole = trunc(a);
             const F fraction = a - whole;
             result = fraction >= F{0.5} ? whole + F{1} : fraction <= F{-0.5} ? whole - F{1} : whole;

@@ -1,5 +1,6 @@
-// The reference implementation of A64 floating point in integer arithmetic: every operation, format and FPCR mode.
-// Instantiated in soft_arith.cpp and soft_convert.cpp for u16, u32 and u64. fp.h documents the operations.
+// The reference implementation of A64 floating point in integer arithmetic: every operation, format and FPCR
+// mode. Instantiated in soft_arith.cpp and soft_convert.cpp for u16, u32 and u64. fp.h documents the
+// operations.
 #pragma once
 
 #include "arch/fp/env.h"
@@ -44,7 +45,8 @@ u32 compare(T a, T b, bool signal_all_nans, FpEnv env);
 template <class T>
 T round_to_integral(T a, Rounding rounding, bool exact, FpEnv env);
 template <class T>
-u64 to_fixed(T a, unsigned width, unsigned fraction_bits, Signedness signedness, Rounding rounding, FpEnv env);
+u64 to_fixed(T a, unsigned width, unsigned fraction_bits, Signedness signedness, Rounding rounding,
+             FpEnv env);
 template <class T>
 T from_fixed(u64 value, unsigned fraction_bits, Signedness signedness, FpEnv env);
 template <class To, class From>

@@ -1,23 +1,26 @@
-// Arithmetic and comparison of the soft implementation (Arm ARM, shared/functions/float: FPAdd .. FPRSqrtStepFused).
-#include "arch/fp/soft.h"
-
+// Arithmetic and comparison of the soft implementation (Arm ARM, shared/functions/float: FPAdd ..
+// FPRSqrtStepFused).
 #include <utility>
 
+#include "arch/fp/soft.h"
 #include "arch/fp/unpacked.h"
 
 namespace vmm::arch::fp::soft {
 
 namespace {
 
-/// A finite value for addition: significand / 2^124 * 2^exponent. Zero, or the top bit set is bit 124 or 125: there is
-/// room for a carry, and what a product leaves unused at the bottom (20 bits) keeps differences exact enough to round.
+/// A finite value for addition: significand / 2^124 * 2^exponent. Zero, or the top bit set is bit 124 or 125:
+/// there is room for a carry, and what a product leaves unused at the bottom (20 bits) keeps differences
+/// exact enough to round.
 struct Term {
     bool sign = false;
     s32 exponent = 0;
     u128 significand = 0;
 };
 
-Term term_of(const Unpacked& a) { return {a.sign, a.exponent, u128{a.significand} << 61}; }
+Term term_of(const Unpacked& a) {
+    return {a.sign, a.exponent, u128{a.significand} << 61};
+}
 
 Term product_of(const Unpacked& a, const Unpacked& b) {
     return {a.sign != b.sign, a.exponent + b.exponent, (u128{a.significand} * b.significand) >> 2};
@@ -37,7 +40,8 @@ T round_wide(bool sign, s32 exponent, u128 significand, int point, FpEnv env) {
     return round_pack<T>(sign, exponent + (127 - zeros) - point, top, env.rounding(), env);
 }
 
-/// Rounds (a + b) * 2^scale. An exact zero takes the sign of its terms if they agree, else that of the rounding mode.
+/// Rounds (a + b) * 2^scale. An exact zero takes the sign of its terms if they agree, else that of the
+/// rounding mode.
 template <class T>
 T round_sum(Term a, Term b, s32 scale, FpEnv env) {
     const bool a_is_zero = a.significand == 0;
@@ -106,14 +110,20 @@ T multiply(T a, T b, InfinityTimesZero special, FpEnv env) {
     return round_wide<T>(sign, x.exponent + y.exponent, u128{x.significand} * y.significand, 126, env);
 }
 
-/// The root of a number whose top bit is bit 126 or 127, rounded down; `exact` tells whether nothing was lost.
+/// The root of a number whose top bit is bit 126 or 127, rounded down; `exact` tells whether nothing was
+/// lost.
 u64 integer_root(u128 value, bool& exact) {
-    u64 root = 0;
-    for (int i = 63; i >= 0; --i) {
-        const u64 trial = root | u64{1} << i;
-        if (u128{trial} * trial <= value) {
-            root = trial;
-        }
+    // The host's root is good to 2^-52 of itself; a Newton step leaves an error of at most a unit or two,
+    // corrected last.
+    const f64 estimate = __builtin_sqrt(static_cast<f64>(value));
+    const u64 first = estimate >= 0x1p64 ? ~u64{0} : static_cast<u64>(estimate);
+    const u128 refined = (value / first + first) >> 1;
+    u64 root = refined > ~u64{0} ? ~u64{0} : static_cast<u64>(refined);
+    while (u128{root} * root > value) {
+        --root;
+    }
+    while (root != ~u64{0} && u128{root + 1} * (root + 1) <= value) {
+        ++root;
     }
     exact = u128{root} * root == value;
     return root;
@@ -290,7 +300,8 @@ template <class T>
 T min_num(T a, T b, FpEnv env) {
     const bool quiet_a = is_qnan(a);
     const bool quiet_b = is_qnan(b);
-    return min(quiet_a && !quiet_b ? infinity<T>(false) : a, quiet_b && !quiet_a ? infinity<T>(false) : b, env);
+    return min(quiet_a && !quiet_b ? infinity<T>(false) : a, quiet_b && !quiet_a ? infinity<T>(false) : b,
+               env);
 }
 
 template <class T>
@@ -318,20 +329,20 @@ u32 compare(T a, T b, bool signal_all_nans, FpEnv env) {
     return i < j ? kLess : i > j ? kGreater : kEqual;
 }
 
-#define VMM_INSTANTIATE(T)                              \
-    template T add(T, T, FpEnv);                 \
-    template T sub(T, T, FpEnv);                 \
-    template T mul(T, T, FpEnv);                 \
-    template T mulx(T, T, FpEnv);                \
-    template T div(T, T, FpEnv);                 \
-    template T sqrt(T, FpEnv);                   \
-    template T mul_add(T, T, T, FpEnv);          \
-    template T max(T, T, FpEnv);                 \
-    template T min(T, T, FpEnv);                 \
-    template T max_num(T, T, FpEnv);             \
-    template T min_num(T, T, FpEnv);             \
-    template T recip_step(T, T, FpEnv);          \
-    template T rsqrt_step(T, T, FpEnv);          \
+#define VMM_INSTANTIATE(T)              \
+    template T add(T, T, FpEnv);        \
+    template T sub(T, T, FpEnv);        \
+    template T mul(T, T, FpEnv);        \
+    template T mulx(T, T, FpEnv);       \
+    template T div(T, T, FpEnv);        \
+    template T sqrt(T, FpEnv);          \
+    template T mul_add(T, T, T, FpEnv); \
+    template T max(T, T, FpEnv);        \
+    template T min(T, T, FpEnv);        \
+    template T max_num(T, T, FpEnv);    \
+    template T min_num(T, T, FpEnv);    \
+    template T recip_step(T, T, FpEnv); \
+    template T rsqrt_step(T, T, FpEnv); \
     template u32 compare(T, T, bool, FpEnv);
 VMM_INSTANTIATE(u16)
 VMM_INSTANTIATE(u32)

@@ -1,5 +1,6 @@
-// Conversions and reciprocal estimates of the soft implementation (Arm ARM, shared/functions/float: FPConvert,
-// FPToFixed, FixedToFP, FPRoundInt, FPRecipEstimate, FPRSqrtEstimate, FPRecpX; UnsignedRecipEstimate and its sibling).
+// Conversions and reciprocal estimates of the soft implementation (Arm ARM, shared/functions/float:
+// FPConvert, FPToFixed, FixedToFP, FPRoundInt, FPRecipEstimate, FPRSqrtEstimate, FPRecpX;
+// UnsignedRecipEstimate and its sibling).
 #include <array>
 
 #include "arch/fp/fp.h"
@@ -56,8 +57,8 @@ namespace soft {
 
 namespace {
 
-/// The integer part of the magnitude significand / 2^63 * 2^exponent, exponent < 64; `rest` is the fraction in 2^-64, its
-/// lowest bit sticky.
+/// The integer part of the magnitude significand / 2^63 * 2^exponent, exponent < 64; `rest` is the fraction
+/// in 2^-64, its lowest bit sticky.
 u64 split_integer(u64 significand, s32 exponent, u64& rest) {
     if (exponent >= 0) {
         rest = exponent == 63 ? 0 : significand << (exponent + 1);
@@ -70,7 +71,8 @@ u64 split_integer(u64 significand, s32 exponent, u64& rest) {
 template <class T>
 T overflow_of_estimate(bool sign, FpEnv env) {
     env.raise(kOfc | kIxc);
-    const T result = overflows_to_infinity(env.rounding(), sign) ? Format<T>::kInfinity : Format<T>::kMaxNormal;
+    const T result =
+        overflows_to_infinity(env.rounding(), sign) ? Format<T>::kInfinity : Format<T>::kMaxNormal;
     return static_cast<T>(signed_zero<T>(sign) | result);
 }
 
@@ -109,7 +111,8 @@ T round_to_integral(T a, Rounding rounding, bool exact, FpEnv env) {
 }
 
 template <class T>
-u64 to_fixed(T a, unsigned width, unsigned fraction_bits, Signedness signedness, Rounding rounding, FpEnv env) {
+u64 to_fixed(T a, unsigned width, unsigned fraction_bits, Signedness signedness, Rounding rounding,
+             FpEnv env) {
     const Unpacked x = unpack(a, env);
     if (x.is_nan()) {
         env.raise(kIoc);
@@ -147,7 +150,8 @@ T from_fixed(u64 value, unsigned fraction_bits, Signedness signedness, FpEnv env
     const bool sign = signedness == Signedness::signed_integer && bit(value, 63);
     const u64 whole = sign ? u64{0} - value : value;
     const int zeros = std::countl_zero(whole);
-    return round_pack<T>(sign, 63 - zeros - static_cast<s32>(fraction_bits), whole << zeros, env.rounding(), env);
+    return round_pack<T>(sign, 63 - zeros - static_cast<s32>(fraction_bits), whole << zeros, env.rounding(),
+                         env);
 }
 
 template <class To, class From>
@@ -247,15 +251,16 @@ T recip_exponent(T a, FpEnv env) {
     }
     const T field = static_cast<T>(a & F::kInfinity);
     const T largest = static_cast<T>(static_cast<T>(F::kMaxExpField - 1) << F::kFracBits);
-    return static_cast<T>(signed_zero<T>(x.sign) | (field == 0 ? largest : static_cast<T>(field ^ F::kInfinity)));
+    return static_cast<T>(signed_zero<T>(x.sign) |
+                          (field == 0 ? largest : static_cast<T>(field ^ F::kInfinity)));
 }
 
-#define VMM_INSTANTIATE(T)                                                              \
-    template T round_to_integral(T, Rounding, bool, FpEnv);                      \
-    template u64 to_fixed(T, unsigned, unsigned, Signedness, Rounding, FpEnv);   \
-    template T from_fixed(u64, unsigned, Signedness, FpEnv);                     \
-    template T recip_estimate(T, FpEnv);                                         \
-    template T rsqrt_estimate(T, FpEnv);                                         \
+#define VMM_INSTANTIATE(T)                                                     \
+    template T round_to_integral(T, Rounding, bool, FpEnv);                    \
+    template u64 to_fixed(T, unsigned, unsigned, Signedness, Rounding, FpEnv); \
+    template T from_fixed(u64, unsigned, Signedness, FpEnv);                   \
+    template T recip_estimate(T, FpEnv);                                       \
+    template T rsqrt_estimate(T, FpEnv);                                       \
     template T recip_exponent(T, FpEnv);
 VMM_INSTANTIATE(u16)
 VMM_INSTANTIATE(u32)

@@ -41,8 +41,8 @@ constexpr u128 shift_right_sticky(u128 value, unsigned count) {
     return value >> count | ((value << (128 - count)) != 0 ? 1 : 0);
 }
 
-/// The two ways of reading and writing half precision: arithmetic obeys FPCR.FZ16, conversion between formats obeys
-/// FPCR.AHP (FPUnpack and FPRound against FPUnpackCV and FPRoundCV).
+/// The two ways of reading and writing half precision: arithmetic obeys FPCR.FZ16, conversion between formats
+/// obeys FPCR.AHP (FPUnpack and FPRound against FPUnpackCV and FPRoundCV).
 enum class Use : u8 { arithmetic, format_conversion };
 
 template <class T>
@@ -82,8 +82,8 @@ inline Unpacked unpack(T a, FpEnv env, Use use = Use::arithmetic) {
     return u;
 }
 
-/// Whether a magnitude must grow by one unit in the last place. `rest` is the fraction of that unit in 2^-64, its lowest
-/// bit sticky.
+/// Whether a magnitude must grow by one unit in the last place. `rest` is the fraction of that unit in 2^-64,
+/// its lowest bit sticky.
 constexpr bool rounds_up(Rounding rounding, bool sign, bool odd, u64 rest) {
     constexpr u64 kHalf = u64{1} << 63;
     switch (rounding) {
@@ -110,7 +110,8 @@ constexpr bool overflows_to_infinity(Rounding rounding, bool sign) {
     return false;
 }
 
-/// FPRound of the value significand / 2^63 * 2^exponent: bit 63 set, bit 0 sticky. Tininess is detected before rounding.
+/// FPRound of the value significand / 2^63 * 2^exponent: bit 63 set, bit 0 sticky. Tininess is detected
+/// before rounding.
 template <class T>
 inline T round_pack(bool sign, s32 exponent, u64 significand, Rounding rounding, FpEnv env,
                     Use use = Use::arithmetic) {
@@ -148,7 +149,8 @@ inline T round_pack(bool sign, s32 exponent, u64 significand, Rounding rounding,
     if (rest != 0) {
         env.raise(kIxc);
     }
-    return static_cast<T>(u64{signed_zero<T>(sign)} + (static_cast<u64>(field_below) << F::kFracBits) + mantissa);
+    return static_cast<T>(u64{signed_zero<T>(sign)} + (static_cast<u64>(field_below) << F::kFracBits) +
+                          mantissa);
 }
 
 template <class T>

@@ -1,5 +1,6 @@
-// The floating-point library against the host's FPU in all its rounding modes (single, double; half through F16C), its
-// host fast paths against its own soft implementation, and the Arm rules that have no counterpart on the host.
+// The floating-point library against the host's FPU in all its rounding modes (single, double; half through
+// F16C), its host fast paths against its own soft implementation, and the Arm rules that have no counterpart
+// on the host.
 #include "arch/fp/fp.h"
 
 #include <cfenv>
@@ -71,7 +72,8 @@ u32 host_flags() {
            ((raised & FE_INEXACT) != 0 ? kIxc : 0);
 }
 
-/// `operation` on the host's values under the host's rounding mode; volatile keeps the compiler from moving it.
+/// `operation` on the host's values under the host's rounding mode; volatile keeps the compiler from moving
+/// it.
 template <class T, class Operation>
 Outcome<T> on_host(Rounding rounding, T a, T b, T c, Operation operation) {
     constexpr int kModes[] = {FE_TONEAREST, FE_UPWARD, FE_DOWNWARD, FE_TOWARDZERO};
@@ -87,8 +89,8 @@ Outcome<T> on_host(Rounding rounding, T a, T b, T c, Operation operation) {
     return {std::bit_cast<T>(value), flags};
 }
 
-/// Equal but for the host's NaN, and but for underflow where the result rounds up to the smallest normal number: the host
-/// detects tininess after rounding.
+/// Equal but for the host's NaN, and but for underflow where the result rounds up to the smallest normal
+/// number: the host detects tininess after rounding.
 template <class T>
 bool agree(Outcome<T> us, Outcome<T> host) {
     if (is_nan(us.value) || is_nan(host.value)) {
@@ -112,10 +114,12 @@ void compare_with_host(u64 seed, Ours our_operation, HostOperation host_operatio
         const T b = rng.below(8) == 0 ? static_cast<T>(a ^ rng.below(4)) : edge_pattern<T>(rng);
         const T c = edge_pattern<T>(rng);
         const auto rounding = static_cast<Rounding>(rng.below(4));
-        const Outcome<T> us = ours<T>(fpcr_of(rounding), [&](const FpEnv& env) { return our_operation(a, b, c, env); });
+        const Outcome<T> us =
+            ours<T>(fpcr_of(rounding), [&](const FpEnv& env) { return our_operation(a, b, c, env); });
         const Outcome<T> host = on_host<T>(rounding, a, b, c, host_operation);
         INFO(std::hex << "a=" << a << " b=" << b << " c=" << c << " rounding=" << static_cast<int>(rounding)
-                      << " ours=" << us.value << "/" << us.flags << " host=" << host.value << "/" << host.flags);
+                      << " ours=" << us.value << "/" << us.flags << " host=" << host.value << "/"
+                      << host.flags);
         if (!agree(us, host)) {
             FAIL("differs from the host");
         }
@@ -128,21 +132,22 @@ void compare_with_host(u64 seed, Ours our_operation, HostOperation host_operatio
 TEMPLATE_TEST_CASE("soft arithmetic is the host's in every rounding mode", "[fp]", u32, u64) {
     using T = TestType;
     using F = Host<T>;
-    compare_with_host<T>(1, [](T a, T b, T, FpEnv env) { return soft::add(a, b, env); },
-                         [](F x, F y, F) { return x + y; });
-    compare_with_host<T>(2, [](T a, T b, T, FpEnv env) { return soft::sub(a, b, env); },
-                         [](F x, F y, F) { return x - y; });
-    compare_with_host<T>(3, [](T a, T b, T, FpEnv env) { return soft::mul(a, b, env); },
-                         [](F x, F y, F) { return x * y; });
-    compare_with_host<T>(4, [](T a, T b, T, FpEnv env) { return soft::div(a, b, env); },
-                         [](F x, F y, F) { return x / y; });
-    compare_with_host<T>(5, [](T a, T, T, FpEnv env) { return soft::sqrt(a, env); },
-                         [](F x, F, F) { return std::sqrt(x); });
-    compare_with_host<T>(6, [](T a, T b, T c, FpEnv env) { return soft::mul_add(c, a, b, env); },
-                         [](F x, F y, F z) { return std::fma(x, y, z); });
-    compare_with_host<T>(7, [](T a, T, T, FpEnv env) {
-        return soft::round_to_integral(a, env.rounding(), true, env);
-    }, [](F x, F, F) { return std::rint(x); });
+    compare_with_host<T>(
+        1, [](T a, T b, T, FpEnv env) { return soft::add(a, b, env); }, [](F x, F y, F) { return x + y; });
+    compare_with_host<T>(
+        2, [](T a, T b, T, FpEnv env) { return soft::sub(a, b, env); }, [](F x, F y, F) { return x - y; });
+    compare_with_host<T>(
+        3, [](T a, T b, T, FpEnv env) { return soft::mul(a, b, env); }, [](F x, F y, F) { return x * y; });
+    compare_with_host<T>(
+        4, [](T a, T b, T, FpEnv env) { return soft::div(a, b, env); }, [](F x, F y, F) { return x / y; });
+    compare_with_host<T>(
+        5, [](T a, T, T, FpEnv env) { return soft::sqrt(a, env); }, [](F x, F, F) { return std::sqrt(x); });
+    compare_with_host<T>(
+        6, [](T a, T b, T c, FpEnv env) { return soft::mul_add(c, a, b, env); },
+        [](F x, F y, F z) { return std::fma(x, y, z); });
+    compare_with_host<T>(
+        7, [](T a, T, T, FpEnv env) { return soft::round_to_integral(a, env.rounding(), true, env); },
+        [](F x, F, F) { return std::rint(x); });
 }
 
 TEMPLATE_TEST_CASE("host fast paths give the soft results and flags", "[fp]", u32, u64) {
@@ -157,7 +162,8 @@ TEMPLATE_TEST_CASE("host fast paths give the soft results and flags", "[fp]", u3
         const T a = pick();
         const T b = pick();
         const T c = pick();
-        const u32 fpcr = static_cast<u32>(rng.next()) & (rng.below(2) != 0 ? 0 : kFpcrRMode | kFpcrFz | kFpcrDn);
+        const u32 fpcr =
+            static_cast<u32>(rng.next()) & (rng.below(2) != 0 ? 0 : kFpcrRMode | kFpcrFz | kFpcrDn);
         const u32 before = rng.below(2) != 0 ? kIxc : 0;
         const auto rounding = static_cast<Rounding>(rng.below(5));
         const unsigned width = rng.below(2) != 0 ? 32 : 64;
@@ -177,20 +183,22 @@ TEMPLATE_TEST_CASE("host fast paths give the soft results and flags", "[fp]", u3
         good &= same([&](E e) { return mulx(a, b, e); }, [&](E e) { return soft::mulx(a, b, e); });
         good &= same([&](E e) { return div(a, b, e); }, [&](E e) { return soft::div(a, b, e); });
         good &= same([&](E e) { return sqrt(a, e); }, [&](E e) { return soft::sqrt(a, e); });
-        good &= same([&](E e) { return mul_add(c, a, b, e); }, [&](E e) { return soft::mul_add(c, a, b, e); });
+        good &=
+            same([&](E e) { return mul_add(c, a, b, e); }, [&](E e) { return soft::mul_add(c, a, b, e); });
         good &= same([&](E e) { return max(a, b, e); }, [&](E e) { return soft::max(a, b, e); });
         good &= same([&](E e) { return min(a, b, e); }, [&](E e) { return soft::min(a, b, e); });
         good &= same([&](E e) { return max_num(a, b, e); }, [&](E e) { return soft::max_num(a, b, e); });
         good &= same([&](E e) { return min_num(a, b, e); }, [&](E e) { return soft::min_num(a, b, e); });
-        good &= same([&](E e) { return compare(a, b, true, e); }, [&](E e) { return soft::compare(a, b, true, e); });
+        good &= same([&](E e) { return compare(a, b, true, e); },
+                     [&](E e) { return soft::compare(a, b, true, e); });
         good &= same([&](E e) { return round_to_integral(a, rounding, true, e); },
                      [&](E e) { return soft::round_to_integral(a, rounding, true, e); });
-        good &= same([&](E e) { return to_signed(a, width, 0, rounding, e); }, [&](E e) {
-            return soft::to_fixed(a, width, 0, Signedness::signed_integer, rounding, e);
-        });
-        good &= same([&](E e) { return to_unsigned(a, width, 0, rounding, e); }, [&](E e) {
-            return soft::to_fixed(a, width, 0, Signedness::unsigned_integer, rounding, e);
-        });
+        good &=
+            same([&](E e) { return to_signed(a, width, 0, rounding, e); },
+                 [&](E e) { return soft::to_fixed(a, width, 0, Signedness::signed_integer, rounding, e); });
+        good &=
+            same([&](E e) { return to_unsigned(a, width, 0, rounding, e); },
+                 [&](E e) { return soft::to_fixed(a, width, 0, Signedness::unsigned_integer, rounding, e); });
         const u64 integer = rng.next() >> rng.below(64);
         good &= same([&](E e) { return from_signed<T>(integer, 0, e); },
                      [&](E e) { return soft::from_fixed<T>(integer, 0, Signedness::signed_integer, e); });
@@ -217,8 +225,9 @@ TEMPLATE_TEST_CASE("packed operations, where they apply, are the soft ones lane 
         packed::Bits<T> c{};
         for (unsigned lane = 0; lane < kLanes; ++lane) {
             const auto pick = [&] {
-                return rng.below(3) != 0 ? std::bit_cast<T>(static_cast<Host<T>>(rng.below(1000)) / Host<T>{7})
-                                         : edge_pattern<T>(rng);
+                return rng.below(3) != 0
+                           ? std::bit_cast<T>(static_cast<Host<T>>(rng.below(1000)) / Host<T>{7})
+                           : edge_pattern<T>(rng);
             };
             a[lane] = pick();
             b[lane] = pick();
@@ -226,7 +235,8 @@ TEMPLATE_TEST_CASE("packed operations, where they apply, are the soft ones lane 
         }
         u32 fpsr = rng.below(4) != 0 ? kIxc : 0;
         const u32 fpsr_before = fpsr;
-        const u32 fpcr = rng.below(4) != 0 ? 0 : static_cast<u32>(rng.next()) & (kFpcrRMode | kFpcrFz | kFpcrDn);
+        const u32 fpcr =
+            rng.below(4) != 0 ? 0 : static_cast<u32>(rng.next()) & (kFpcrRMode | kFpcrFz | kFpcrDn);
         const FpEnv env{fpcr, fpsr};
         const auto check = [&](auto whole, auto lane_operation) {
             packed::Bits<T> result{};
@@ -265,10 +275,11 @@ TEMPLATE_TEST_CASE("packed operations, where they apply, are the soft ones lane 
                       [&](unsigned n) { return mask(soft::compare(a[n], b[n], false, env) == kEqual); });
         good &= check([&](R r) { return packed::greater<T>(a, b, env, r); },
                       [&](unsigned n) { return mask(soft::compare(a[n], b[n], true, env) == kGreater); });
-        good &= check([&](R r) { return packed::greater_equal<T>(a, b, env, r); }, [&](unsigned n) {
-            const u32 nzcv = soft::compare(a[n], b[n], true, env);
-            return mask(nzcv == kGreater || nzcv == kEqual);
-        });
+        good &= check([&](R r) { return packed::greater_equal<T>(a, b, env, r); },
+                      [&](unsigned n) {
+                          const u32 nzcv = soft::compare(a[n], b[n], true, env);
+                          return mask(nzcv == kGreater || nzcv == kEqual);
+                      });
         if (!good) {
             FAIL("a packed operation differs from the soft implementation, case " << i);
         }
@@ -328,7 +339,8 @@ TEST_CASE("half precision converts as the host's F16C does", "[fp]") {
         }
         const auto rounding = static_cast<Rounding>(rng.below(4));
         const u16 expected = f16c_narrow(std::bit_cast<f32>(single), rounding);
-        const auto us = ours<u16>(fpcr_of(rounding), [&](const FpEnv& env) { return convert<u16>(single, env); });
+        const auto us =
+            ours<u16>(fpcr_of(rounding), [&](const FpEnv& env) { return convert<u16>(single, env); });
         if (us.value != expected) {
             FAIL("narrowing " << std::hex << single << " ours " << us.value << " host " << expected);
         }
@@ -432,15 +444,18 @@ TEST_CASE("estimates and immediates", "[fp]") {
     using O32 = Outcome<u32>;
     CHECK(ours<u32>(0, [](const FpEnv& e) { return recip_estimate(0x3F800000u, e); }) == O32{0x3F7F8000, 0});
     CHECK(ours<u32>(0, [](const FpEnv& e) { return rsqrt_estimate(0x3F800000u, e); }) == O32{0x3F7F8000, 0});
-    CHECK(ours<u32>(0, [](const FpEnv& e) { return recip_estimate(0x80000000u, e); }) == O32{0xFF800000, kDzc});
+    CHECK(ours<u32>(0, [](const FpEnv& e) { return recip_estimate(0x80000000u, e); }) ==
+          O32{0xFF800000, kDzc});
     CHECK(ours<u32>(0, [](const FpEnv& e) { return recip_estimate(1u, e); }) == O32{0x7F800000, kOfc | kIxc});
-    CHECK(ours<u32>(0, [](const FpEnv& e) { return rsqrt_estimate(0xBF800000u, e); }) == O32{0x7FC00000, kIoc});
+    CHECK(ours<u32>(0, [](const FpEnv& e) { return rsqrt_estimate(0xBF800000u, e); }) ==
+          O32{0x7FC00000, kIoc});
     CHECK(unsigned_recip_estimate(0x80000000) == 0xFF800000);
     CHECK(unsigned_rsqrt_estimate(0x40000000) == 0xFF800000);
     // The estimates are within 2^-8 of the truth.
     Rng rng(31);
     for (int i = 0; i < 10'000; ++i) {
-        const f64 x = std::ldexp(1.0 + static_cast<f64>(rng.next() >> 11) * 0x1p-53, static_cast<int>(rng.below(100)));
+        const f64 x =
+            std::ldexp(1.0 + static_cast<f64>(rng.next() >> 11) * 0x1p-53, static_cast<int>(rng.below(100)));
         const auto bits = std::bit_cast<u64>(x);
         u32 fpsr = 0;
         const FpEnv env{0, fpsr};
