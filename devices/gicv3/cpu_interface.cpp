@@ -73,8 +73,8 @@ std::span<const arch::SysregRow> GicCpuInterface::rows() { return kRows; }
 u32 GicCpuInterface::acknowledge(unsigned group) {
     const std::lock_guard lock(gic_.mutex_);
     auto& pe = *gic_.pes_[cpu_];
-    const GicV3::Candidate taken = gic_.signalled(pe, group);
-    if (taken.intid == kSpurious) {
+    const GicV3::Candidate taken = gic_.signalled(pe);
+    if (taken.intid == kSpurious || taken.group != group) {
         return kSpurious;
     }
     IrqWord& word = *gic_.word_of(pe, taken.intid);
@@ -88,7 +88,8 @@ u32 GicCpuInterface::acknowledge(unsigned group) {
 
 u32 GicCpuInterface::highest_pending(unsigned group) const {
     const std::lock_guard lock(gic_.mutex_);
-    return gic_.highest_candidate(*gic_.pes_[cpu_], group).intid;
+    const GicV3::Candidate best = gic_.highest_candidate(*gic_.pes_[cpu_]);
+    return best.group == group ? best.intid : kSpurious;
 }
 
 void GicCpuInterface::end_of_interrupt(unsigned group, u64 value) {
@@ -98,12 +99,13 @@ void GicCpuInterface::end_of_interrupt(unsigned group, u64 value) {
     if (gic_.word_of(pe, intid) == nullptr) {
         return;
     }
-    // Priority drop: only where the running priority is one of this group.
+    // Ending what is not running is UNPREDICTABLE: nothing happens where the running priority is not one of this group.
     u32& mine = pe.active_priorities[group];
     const u32 others = pe.active_priorities[group ^ 1];
-    if (mine != 0 && (others == 0 || std::countr_zero(mine) <= std::countr_zero(others))) {
-        mine &= mine - 1;
+    if (mine == 0 || (others != 0 && std::countr_zero(others) < std::countr_zero(mine))) {
+        return;
     }
+    mine &= mine - 1;  // priority drop
     if (!pe.eoi_mode) {
         gic_.deactivate(pe, intid);
     }

@@ -92,17 +92,18 @@ IrqWord* GicV3::word_of(Pe& pe, unsigned intid) {
     return intid < intid_count() ? &spis_[intid / 32 - 1] : nullptr;
 }
 
-GicV3::Candidate GicV3::highest_candidate(const Pe& pe, unsigned group) const {
-    Candidate best{kSpurious, kIdlePriority};
-    if (pe.asleep || !pe.group_enable[group] || !bit(group_enables_, group)) {
+GicV3::Candidate GicV3::highest_candidate(const Pe& pe) const {
+    Candidate best = kNoCandidate;
+    const bool enabled[2] = {pe.group_enable[0] && bit(group_enables_, 0), pe.group_enable[1] && bit(group_enables_, 1)};
+    if (pe.asleep || !(enabled[0] || enabled[1])) {
         return best;
     }
     const auto consider = [&](const IrqWord& word, u32 mask, unsigned first) {
-        u32 left = word.deliverable() & mask & (group == 1 ? word.group : ~word.group);
+        u32 left = word.deliverable() & mask & ((enabled[0] ? ~word.group : 0) | (enabled[1] ? word.group : 0));
         for (; left != 0; left &= left - 1) {
             const auto n = static_cast<unsigned>(std::countr_zero(left));
             if (word.priority[n] < best.priority) {
-                best = {first + n, word.priority[n]};
+                best = {first + n, word.priority[n], (word.group >> n) & 1};
             }
         }
     };
@@ -113,13 +114,18 @@ GicV3::Candidate GicV3::highest_candidate(const Pe& pe, unsigned group) const {
     return best;
 }
 
-GicV3::Candidate GicV3::signalled(const Pe& pe, unsigned group) const {
-    const Candidate best = highest_candidate(pe, group);
-    const bool preempts = (best.priority & pe.group_priority_mask(group)) < pe.running_priority();
-    return best.priority < pe.pmr && preempts ? best : Candidate{kSpurious, kIdlePriority};
+GicV3::Candidate GicV3::signalled(const Pe& pe) const {
+    const Candidate best = highest_candidate(pe);
+    const u8 mask = pe.group_priority_mask(best.group);
+    const u8 running = pe.running_priority();
+    const bool preempts = running == kIdlePriority || (best.priority & mask) < (running & mask);
+    return best.priority < pe.pmr && preempts ? best : kNoCandidate;
 }
 
-void GicV3::update_pe(Pe& pe) { pe.pins->set_irq(signalled(pe, 1).intid != kSpurious); }
+void GicV3::update_pe(Pe& pe) {
+    const Candidate next = signalled(pe);
+    pe.pins->set_irq(next.intid != kSpurious && next.group == 1);
+}
 
 void GicV3::update_all() {
     for (const auto& pe : pes_) {

@@ -107,12 +107,14 @@ class GicV3 {
     struct Candidate {
         unsigned intid;
         u8 priority;
+        unsigned group;
     };
+    static constexpr Candidate kNoCandidate{1023, 0xFF, 1};
 
     // Everything below is called with mutex_ held.
     IrqWord* word_of(Pe& pe, unsigned intid);  // nullptr where the INTID is not implemented
-    Candidate highest_candidate(const Pe& pe, unsigned group) const;
-    Candidate signalled(const Pe& pe, unsigned group) const;
+    Candidate highest_candidate(const Pe& pe) const;  // of both groups
+    Candidate signalled(const Pe& pe) const;
     void update_pe(Pe& pe);
     void update_all();
     void set_route(unsigned spi, u64 route);  // counts from 0
