@@ -22,6 +22,9 @@ constexpr unsigned kSpsrPan = 22;
 constexpr unsigned kSpsrSs = 21;
 constexpr unsigned kSpsrIl = 20;
 constexpr unsigned kSpsrSsbs = 12;
+constexpr unsigned kSpsrD = 9;
+
+constexpr unsigned kMdscrSs = 0;
 
 constexpr u16 kEventExcTaken = pmu_event::kExcTaken;
 constexpr u16 kEventExcReturn = pmu_event::kExcReturn;
@@ -65,6 +68,12 @@ Exec synchronous(Vcpu& v, u64 esr, u64 return_address) {
     return enter(v, Vector::synchronous, return_address);
 }
 
+/// Debug exceptions are enabled at Exception level `el` with PSTATE.D = `masked` (D2.4).
+bool debug_enabled(const CpuState& s, unsigned el, bool masked) {
+    constexpr unsigned kMdscrKde = 13;
+    return s.oslar_oslk == 0 && (el == 0 || (bit(s.mdscr_el1, kMdscrKde) && !masked));
+}
+
 /// The class for exceptions whose code tells EL0 from EL1.
 Ec by_origin(const Vcpu& v, Ec lower, Ec same) {
     return v.s.el == 0 ? lower : same;
@@ -85,6 +94,7 @@ Exec Vcpu::illegal_state() {
 }
 
 Exec Vcpu::supervisor_call(u32 imm16) {
+    s.ss = 0;  // the instruction completes: a step ends before the handler
     return synchronous(*this, make_esr(Ec::svc64, imm16 & 0xFFFF), s.pc + 4);
 }
 
@@ -149,17 +159,21 @@ Exec Vcpu::exception_return() {
     const unsigned mode = static_cast<unsigned>(bits(spsr, 4, 0));
     const bool legal = mode == 0b00000 || mode == 0b00100 || mode == 0b00101;  // EL0t, EL1t, EL1h
 
+    const unsigned target_el = legal ? (mode == 0 ? 0 : 1) : s.el;
+    const bool may_step = bit(s.mdscr_el1, kMdscrSs) && !debug_enabled(s, s.el, (s.daif & kDaifD) != 0) &&
+                          debug_enabled(s, target_el, bit(spsr, kSpsrD));
+
     pmu().before_el_change();
     pmu().count(kEventExcReturn, 1);
     s.nzcv.unpack(spsr);
     s.daif = static_cast<u8>(bits(spsr, 9, 6));
     s.pan = bit(spsr, kSpsrPan);
     s.uao = bit(spsr, kSpsrUao);
-    s.ss = bit(spsr, kSpsrSs) && bit(s.mdscr_el1, 0);
+    s.ss = may_step && bit(spsr, kSpsrSs);
     if (legal) {
         s.il = bit(spsr, kSpsrIl);
         s.ssbs = bit(spsr, kSpsrSsbs);
-        switch_el(mode == 0 ? 0 : 1, mode & 1);
+        switch_el(static_cast<u8>(target_el), mode & 1);
     } else {
         s.il = 1;
     }
@@ -173,6 +187,10 @@ Exec Vcpu::exception_return() {
     }
     context_changed();
     return Exec::exception;
+}
+
+bool Vcpu::software_step_active() const {
+    return bit(s.mdscr_el1, kMdscrSs) && debug_enabled(s, s.el, (s.daif & kDaifD) != 0);
 }
 
 void Vcpu::switch_el(u8 el, u8 sp_sel) {

@@ -222,10 +222,33 @@ void store(u8* host, unsigned size, u64 value) {
     }
 }
 
+/// The commonest miss: an aligned access to RAM whose page the second-level TLB holds. nullptr: anything else.
+[[gnu::always_inline]] inline u8* quick_refill(Vcpu& v, const Request& request) {
+    Mmu::Impl& m = v.mmu().impl();
+    if (v.trace() != nullptr || request.misaligned()) [[unlikely]] {
+        return nullptr;
+    }
+    const Privilege privilege = m.privilege(request.kind.unprivileged);
+    const PageInfo* page = m.held(request.va, request.type, privilege);
+    if (page == nullptr) [[unlikely]] {
+        return nullptr;
+    }
+    u8* host_page = v.ram().host(page->pa_page, kPageSize);
+    if (host_page == nullptr) [[unlikely]] {
+        return nullptr;
+    }
+    fill_first_level(v, request, *page, privilege, host_page);
+    return host_page + (request.va & ~kPageMask);
+}
+
 }  // namespace
 
 bool Vcpu::read_slow(u64 va, unsigned size, u64& value, AccessKind kind) {
     const Request request{va, size, AccessType::read, kind};
+    if (const u8* host = quick_refill(*this, request)) [[likely]] {
+        value = load(host, size);
+        return true;
+    }
     const Privilege privilege = mmu_->impl().privilege(kind.unprivileged);
     if (request.crosses_page()) [[unlikely]] {
         return read_crossing(*this, request, privilege, value);
@@ -248,6 +271,10 @@ bool Vcpu::read_slow(u64 va, unsigned size, u64& value, AccessKind kind) {
 
 bool Vcpu::write_slow(u64 va, unsigned size, u64 value, AccessKind kind) {
     const Request request{va, size, AccessType::write, kind};
+    if (u8* host = quick_refill(*this, request)) [[likely]] {
+        store(host, size, value);
+        return true;
+    }
     const Privilege privilege = mmu_->impl().privilege(kind.unprivileged);
     if (request.crosses_page()) [[unlikely]] {
         return write_crossing(*this, request, privilege, value);

@@ -200,16 +200,9 @@ PageLookup Mmu::Impl::lookup(u64 va, AccessType type, Privilege privilege) {
     if (!enabled) [[unlikely]] {
         return lookup_flat(va, type);
     }
-    const u64 key = page_key(va);
-    const bool tagged = key != (va & kPageMask);
-    if (!tagged || half_of(va).top_byte_ignored) [[likely]] {
-        if (const PageInfo* page = tlb.find(key, space)) {
-            // A permission that is missing here may have been granted in memory since: the walk decides.
-            const bool allowed = (page->permissions & permission_bit(type, privilege)) != 0;
-            if (allowed && (type != AccessType::write || !page->needs_dirty)) [[likely]] {
-                return {page, 0, false};
-            }
-        }
+    // A permission that is missing in the TLB may have been granted in memory since: the walk decides.
+    if (const PageInfo* page = held(va, type, privilege)) [[likely]] {
+        return {page, 0, false};
     }
     return refill(va, type, privilege);
 }

@@ -19,6 +19,11 @@ constexpr u16 permission_bit(AccessType type, Privilege privilege) {
     return static_cast<u16>(1u << (static_cast<unsigned>(type) * 3 + static_cast<unsigned>(privilege)));
 }
 
+/// Page address extended from bit 55, as the second-level TLB is keyed.
+constexpr u64 page_key(u64 va) {
+    return static_cast<u64>(sign_extend(va, 56)) & kPageMask;
+}
+
 /// A page an access may use, or the fault it takes.
 struct PageLookup {
     const PageInfo* page = nullptr;  // valid until the next lookup
@@ -83,6 +88,19 @@ struct Mmu::Impl {
         return s.pan != 0 ? Privilege::el1_pan : Privilege::el1;
     }
 
+    /// The page of `va` if the second-level TLB holds it and allows the access as it is.
+    const PageInfo* held(u64 va, AccessType type, Privilege privilege) {
+        const u64 key = page_key(va);
+        const bool tagged = key != (va & kPageMask);
+        if (!enabled || (tagged && !half_of(va).top_byte_ignored)) [[unlikely]] {
+            return nullptr;
+        }
+        const PageInfo* page = tlb.find(key, space);
+        const bool usable = page != nullptr && (page->permissions & permission_bit(type, privilege)) != 0 &&
+                            (type != AccessType::write || !page->needs_dirty);
+        return usable ? page : nullptr;
+    }
+
     /// The page of `va` with permission checked; uses and fills the second-level TLB.
     PageLookup lookup(u64 va, AccessType type, Privilege privilege);
     PageLookup lookup_flat(u64 va, AccessType type);
@@ -101,11 +119,6 @@ struct Mmu::Impl {
     void tlbi_asid(u16 of);
     bool was_fetched(u64 page) const;
 };
-
-/// Page address extended from bit 55, as the second-level TLB is keyed.
-constexpr u64 page_key(u64 va) {
-    return static_cast<u64>(sign_extend(va, 56)) & kPageMask;
-}
 
 /// Fault status code of a failed walk.
 u8 walk_fault_code(const mm::WalkResult& result);

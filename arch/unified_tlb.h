@@ -42,12 +42,11 @@ class UnifiedTlb {
         const Set& tags = sets_[set];
         const u64 own = page | space;
         const u64 global = page | kGlobalSlot;
+        unsigned hits = 0;  // bit per way; without branches, as the way is not predictable
         for (unsigned way = 0; way < kWays; ++way) {
-            if (tags.tag[way] == own || tags.tag[way] == global) {
-                return &pages_[set * kWays + way];
-            }
+            hits |= static_cast<unsigned>(tags.tag[way] == own || tags.tag[way] == global) << way;
         }
-        return nullptr;
+        return hits == 0 ? nullptr : &pages_[set * kWays + static_cast<unsigned>(std::countr_zero(hits))];
     }
 
     /// Adds or replaces; `evicted` receives the page address of an entry that had to go, or kEmpty.

@@ -223,6 +223,10 @@ class Vcpu {
     /// Exceptions taken so far: tells the caller of a system-register hook that the hook took one (DC, IC, AT).
     u64 exceptions_taken = 0;
 
+    /// Software step is in force at the current Exception level (D2.12): with PSTATE.SS = 1 the next instruction executes
+    /// and clears it, with PSTATE.SS = 0 software_step() is taken instead of an instruction. (exceptions.cpp)
+    bool software_step_active() const;
+
     bool irq_deliverable() const { return (s.daif & kDaifI) == 0 && pins.irq(); }
 
     // ── State that other parts derive from registers ─────────────────────────────────────────────────────────────

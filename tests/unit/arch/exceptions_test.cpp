@@ -268,3 +268,62 @@ TEST_CASE("exceptions: IRQ is deliverable while unmasked") {
     v.s.daif = 0x2;
     CHECK_FALSE(v.irq_deliverable());
 }
+
+TEST_CASE("exceptions: software step") {
+    MmuBench b;
+    Vcpu& v = b.v();
+    CpuState& s = v.s;
+    constexpr u64 kSs = 1;
+    constexpr u64 kKde = 1 << 13;
+    s.oslar_oslk = 0;
+    SECTION("where it is in force") {
+        for (const u64 mdscr : {u64{0}, kSs, kKde, kSs | kKde}) {
+            for (const bool masked : {false, true}) {
+                for (const u8 el : {0, 1}) {
+                    s.mdscr_el1 = mdscr;
+                    s.daif = masked ? 0xF : 0x7;
+                    b.set_el(el);
+                    CHECK(v.software_step_active() == ((mdscr & kSs) != 0 && (el == 0 || (mdscr == (kSs | kKde) && !masked))));
+                }
+            }
+        }
+        s.mdscr_el1 = kSs;
+        s.oslar_oslk = 1;
+        b.set_el(0);
+        CHECK_FALSE(v.software_step_active());
+    }
+    SECTION("ERET carries SPSR.SS only into a level that is stepped from one that is not") {
+        struct Case {
+            u64 mdscr;
+            u64 spsr;
+            u8 ss;
+        };
+        constexpr u64 kSpsrSs = 1 << 21;
+        constexpr u64 kD = 1 << 9;
+        const Case cases[] = {{kSs, kSpsrSs, 1},           {0, kSpsrSs, 0},
+                              {kSs, 0, 0},                 {kSs, kSpsrSs | 5, 0},
+                              {kSs | kKde, kSpsrSs | 5, 1}, {kSs | kKde, kSpsrSs | kD | 5, 0}};
+        for (const Case& c : cases) {
+            s.mdscr_el1 = c.mdscr;
+            s.daif = 0xF;
+            v.switch_el(1, 1);
+            s.spsr_el1 = c.spsr;
+            v.exception_return();
+            CHECK(s.ss == c.ss);
+        }
+        s.mdscr_el1 = kSs | kKde;  // already stepped here
+        v.switch_el(1, 1);
+        s.daif = 0x7;
+        s.spsr_el1 = kSpsrSs;
+        v.exception_return();
+        CHECK(s.ss == 0);
+    }
+    SECTION("SVC completes a step, a fault does not") {
+        s.ss = 1;
+        v.supervisor_call(0);
+        CHECK_FALSE(bit(s.spsr_el1, 21));
+        s.ss = 1;
+        v.data_abort(0, 7, false);
+        CHECK(bit(s.spsr_el1, 21));
+    }
+}

@@ -600,11 +600,24 @@ TEST_CASE("mmu: maintenance reaches other PEs with the next DSB") {
     u64 value = 0;
     REQUIRE(other.read<u64>(kVa, value));
     b.store(b.descriptor_at(kVa), 0);
-    for (unsigned i = 0; i < 1000; ++i) {
-        b.sys(1, 0, 8, 3, kVaae1, bits(kVa, 55, 12));
+    const auto broadcast = [&](unsigned times) {
+        for (unsigned i = 0; i < times; ++i) {
+            b.sys(1, 0, 8, 3, kVaae1, bits(kVa, 55, 12));
+        }
+    };
+    SECTION("one that sleeps is let sleep, and nobody waits for it") {
+        broadcast(1000);
+        b.interconnect.wait_for_completion(b.v());
+        CHECK_FALSE(other.pins.take_attention());
     }
-    b.interconnect.wait_for_completion(b.v());  // the other is not executing: nothing to wait for
-    CHECK(other.pins.take_attention());
+    SECTION("one that executes is kicked") {
+        other.executing = true;
+        broadcast(1000);  // more than travel together: sent before any DSB
+        CHECK(other.pins.take_attention());
+        other.executing = false;
+        b.interconnect.wait_for_completion(b.v());
+    }
+    CHECK_FALSE(other.requests.empty());
     CHECK(other.read<u64>(kVa, value));
     other.serve_requests();
     CHECK(other.requests.empty());
