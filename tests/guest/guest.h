@@ -4,6 +4,7 @@
 // prints the line and both and ends the machine; a guest that gets through prints PASS. tests/guest/run.py judges.
 
 #define UART 0x01000000
+#define RAM 0x80000000
 #define PSCI_SYSTEM_OFF 0x84000008
 #define PSCI_SYSTEM_RESET 0x84000009
 #define PSCI_CPU_ON 0xC4000003
@@ -43,9 +44,28 @@
     bl check_equal
 .endm
 
+// The same for a value under a mask of bits. Clobbers X0..X3.
+#define check_bits check_bits_at __LINE__,
+.macro check_bits_at line, reg, mask, value
+    mov x1, \reg
+    mov64 x2, (\mask)
+    and x1, x1, x2
+    mov64 x2, (\value)
+    mov x0, #\line
+    bl check_equal
+.endm
+
 // Arranges that the next synchronous exception to EL1 resumes at \label with its syndrome in X20, ELR in X21, FAR in X22.
 .macro expect_exception label
     adr x1, \label
     adr x2, exception_resume
     str x1, [x2]
+.endm
+
+// Goes to EL0 at the address in \reg, everything masked. Clobbers X0.
+.macro enter_el0 reg
+    msr elr_el1, \reg
+    mov x0, #0x3C0
+    msr spsr_el1, x0
+    eret
 .endm
