@@ -1,6 +1,8 @@
 #include "vmm/cpu.h"
 
+#include "arch/mmu.h"
 #include "arch/pmu.h"
+#include "mm/guest_access.h"
 #include "vmm/memory_map.h"
 
 namespace vmm {
@@ -27,6 +29,14 @@ void Cpu::begin(PowerState::Entry entry) {
     timer.reset();
     vcpu.reset(entry.pc, entry.x0);
     gic_.reset_cpu_interface(index());
+}
+
+bool Cpu::waits_for_event() const {
+    constexpr u32 kWfe = 0xD503205F;
+    const arch::CpuState& s = vcpu.s;
+    const arch::Translation t = vcpu.mmu().translate(s.pc - 4, arch::AccessType::fetch, s.el == 1);
+    const u8* host = t.ok ? vcpu.ram().host(t.pa, 4) : nullptr;
+    return host != nullptr && mm::load_relaxed<u32>(host) == kWfe;
 }
 
 }  // namespace vmm

@@ -24,6 +24,10 @@ class Cpu {
     /// Power-on state, ready to execute from `entry`. On the vCPU's thread, or while no thread runs it.
     void begin(PowerState::Entry entry);
 
+    /// After RunResult::wait: true when the instruction was WFE, not WFI. The events that end a WFE are not all seen, so
+    /// such a wait must be short.
+    bool waits_for_event() const;
+
     arch::Vcpu& vcpu;
     devices::GenericTimer timer;
     std::unique_ptr<spe::ProfilingUnit> spe;  // nullptr: none

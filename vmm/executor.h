@@ -27,7 +27,7 @@ class Executor {
     virtual void kick() = 0;
 
     /// After control.stop() and kick(): waits until no vCPU executes and ends the threads. False where one does not come
-    /// back in time.
+    /// back in time. Does nothing where no thread runs.
     virtual bool join(std::chrono::milliseconds timeout) = 0;
 };
 

@@ -29,10 +29,12 @@ FdtWriter::FdtWriter() : buffer_(kFirstSize) {
 }
 
 FdtWriter::Node::Node(FdtWriter& writer, const std::string& name) : writer_(writer) {
+    ++writer_.depth_;
     writer_.run([&name](void* fdt) { return fdt_begin_node(fdt, name.c_str()); });
 }
 
 FdtWriter::Node::~Node() {
+    --writer_.depth_;
     writer_.run([](void* fdt) { return fdt_end_node(fdt); });
 }
 
@@ -74,10 +76,11 @@ void FdtWriter::texts(const char* name, std::initializer_list<std::string_view> 
 }
 
 Result<std::vector<u8>> FdtWriter::finish() {
-    run([](void* fdt) { return fdt_finish(fdt); });
+    run([this](void* fdt) { return depth_ == 0 ? fdt_finish(fdt) : -FDT_ERR_BADSTATE; });
     if (error_ != 0) {
         return fail("cannot build the device tree: {}", fdt_strerror(error_));
     }
+    error_ = -FDT_ERR_BADSTATE;
     buffer_.resize(fdt_totalsize(buffer_.data()));
     return std::move(buffer_);
 }

@@ -41,7 +41,7 @@ class FdtWriter {
     void text(const char* name, std::string_view value);
     void texts(const char* name, std::initializer_list<std::string_view> values);
 
-    /// The finished tree, exactly as large as it is.
+    /// The finished tree, exactly as large as it is. All nodes must have been closed; nothing may follow.
     Result<std::vector<u8>> finish();
 
   private:
@@ -51,7 +51,8 @@ class FdtWriter {
     void bytes(const char* name, const void* data, std::size_t size);
 
     std::vector<u8> buffer_;
-    int error_ = 0;
+    int error_ = 0;   // libfdt's; once set, nothing more is written
+    int depth_ = 0;   // open nodes
 };
 
 }  // namespace vmm

@@ -45,7 +45,9 @@ class InsnExecutor final : public Executor {
                 return false;
             }
         }
-        thread_.join();
+        if (thread_.joinable()) {
+            thread_.join();
+        }
         return true;
     }
 
@@ -80,7 +82,7 @@ class InsnExecutor final : public Executor {
         clock_.begin_slice(cpu.vcpu);
         const arch::RunResult result = cpu.vcpu.run(std::clamp<u64>(deadline > now ? deadline - now : 1, 1, kSlice));
         clock_.end_slice();
-        waiting_[i] = result == arch::RunResult::wait;
+        waiting_[i] = result == arch::RunResult::wait && !cpu.waits_for_event();
         return true;
     }
 
@@ -103,11 +105,11 @@ class InsnExecutor final : public Executor {
 
     const ExecutorContext context_;
     InsnClock& clock_;
-    std::vector<bool> waiting_;  // for each vCPU: WFI, until its pins are kicked
+    std::vector<bool> waiting_;  // for each vCPU: in WFI, until its pins are kicked
     std::thread thread_;
     std::mutex mutex_;
     std::condition_variable done_;
-    bool finished_ = false;
+    bool finished_ = true;
 };
 
 }  // namespace

@@ -17,6 +17,7 @@ namespace {
 constexpr u64 kMaxSlice = 20'000;          // operations: what a stop request or a timer may be late by
 constexpr u64 kMinSlice = 200;             // ... however near the deadline
 constexpr u64 kMaxParkNs = 1'000'000'000;  // a parked vCPU looks up this often, whatever happens
+constexpr u64 kMaxWfeParkNs = 50'000;      // events of other PEs may pass unseen: see cpu.h
 
 /// How many operations fit before a deadline, from how fast the vCPU has been lately.
 class Pacer {
@@ -117,7 +118,7 @@ class ThreadedExecutor final : public Executor {
         cpu.timer.update();
         const u64 ns = context_.counter->ns_until(cpu.timer.next_deadline_count());
         if (ns != 0) {
-            cpu.vcpu.pins.park(std::min(ns, kMaxParkNs));
+            cpu.vcpu.pins.park(std::min(ns, cpu.waits_for_event() ? kMaxWfeParkNs : kMaxParkNs));
         }
     }
 

@@ -1,0 +1,89 @@
+#!/usr/bin/env python3
+"""Bad input gets one line on standard error, the documented status, and leaves nothing behind.
+
+usage: bad_input.py VMM
+"""
+import gzip
+import os
+import subprocess
+import sys
+import tempfile
+
+import tiny_elf
+
+USAGE, HOST = 2, 3
+
+
+def main() -> int:
+    vmm = os.path.abspath(sys.argv[1])
+    failures = 0
+    with tempfile.TemporaryDirectory() as folder:
+        os.chdir(folder)
+        kernel = tiny_elf.elf([tiny_elf.FOREVER])
+        files = {
+            "good.elf": kernel,
+            "empty": b"",
+            "cut.elf": kernel[:100],
+            "cut.gz": gzip.compress(os.urandom(10000))[:5000],
+            "text": b"This is not a kernel. " * 100,
+            "x86.elf": tiny_elf.elf([0], machine=62),
+            "big.initrd": bytes(70 << 20),
+            "empty.img": b"",
+            "ro.img": bytes(4096),
+        }
+        for name, content in files.items():
+            with open(name, "wb") as file:
+                file.write(content)
+        os.chmod("ro.img", 0o444)
+        good = ["run", "-k", "good.elf"]
+        # arguments, status, what the line must name: the option or file, and the value or what is accepted
+        cases = [
+            (["run"], USAGE, ["--kernel"]),
+            (["nonsense"], USAGE, ["nonsense"]),
+            (["run", "--nonsense"], USAGE, ["--nonsense"]),
+            ([*good, "-c", "0"], USAGE, ['--cpus "0"', "1 to 64"]),
+            ([*good, "-c", "513"], USAGE, ['--cpus "513"', "1 to 64"]),
+            ([*good, "-m", "256Q"], USAGE, ['--mem "256Q"', "K, M, G or T"]),
+            ([*good, "--spe", "--spe-max-buffer-size=4097"], USAGE, ['--spe-max-buffer-size "4097"', "4096"]),
+            ([*good, "--spe", "--spe-max-buffer-size=8388607T"], USAGE, ["--spe-max-buffer-size"]),
+            ([*good, "--cpu", "cortex-a15"], USAGE, ['--cpu "cortex-a15"', "neoverse-n1"]),
+            (["run", "-k", "missing"], HOST, ["--kernel", "missing", "No such file"]),
+            (["run", "-k", folder], HOST, ["--kernel", "is a directory"]),
+            (["run", "-k", "empty"], HOST, ["--kernel", "empty"]),
+            (["run", "-k", "cut.elf"], HOST, ["cut.elf", "truncated"]),
+            (["run", "-k", "cut.gz"], HOST, ["cut.gz", "truncated"]),
+            (["run", "-k", "text"], HOST, ["text", "accepted: arm64 Image"]),
+            (["run", "-k", "x86.elf"], HOST, ["x86.elf", "another machine"]),
+            ([*good, "-i", "missing"], HOST, ["--initrd", "missing"]),
+            ([*good, "-i", "empty"], HOST, ["--initrd", "is empty"]),
+            ([*good, "-m", "64", "-i", "big.initrd"], HOST, ["--initrd", "MiB"]),
+            ([*good, "-m", "72", "-i", "big.initrd"], HOST, ["--initrd", "room", "--mem"]),
+            ([*good, "-d", "missing.img"], HOST, ["--disk", "missing.img"]),
+            ([*good, "-d", "empty.img"], HOST, ["--disk", "empty.img"]),
+            ([*good, "-d", "ro.img,rw"], USAGE, ['--disk "ro.img,rw"', "FILE,ro"]),
+            ([*good, "--dump-dtb", "no/such/folder/x.dtb"], HOST, ["--dump-dtb", "no/such/folder/x.dtb"]),
+            # The device tree is not written when something else is wrong.
+            ([*good, "--dump-dtb", "x.dtb", "-d", "missing.img"], HOST, ["missing.img"]),
+        ]
+        if os.geteuid() != 0:  # root may write to read-only files
+            cases.append(([*good, "-d", "ro.img"], HOST, ["--disk", "ro.img", ",ro"]))
+        for arguments, status, wanted in cases:
+            result = subprocess.run([vmm, *arguments], stdin=subprocess.DEVNULL, capture_output=True, text=True,
+                                    timeout=60, check=False)
+            lines = result.stderr.splitlines()
+            good_answer = (result.returncode == status and len(lines) == 1 and lines[0].startswith("vmm: ")
+                           and all(text in lines[0] for text in wanted) and result.stdout == "")
+            if not good_answer:
+                failures += 1
+                print("arguments:", arguments, "wanted:", status, wanted)
+                print("found:", result.returncode, result.stdout, result.stderr)
+        left = sorted(set(os.listdir(".")) - set(files))
+        if left:
+            failures += 1
+            print("left behind:", left)
+        print(f"{len(cases)} cases, {failures} failures")
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

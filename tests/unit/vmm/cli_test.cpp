@@ -1,0 +1,213 @@
+#include "vmm/cli.h"
+
+#include <catch2/catch.hpp>
+
+using namespace vmm;
+
+namespace {
+
+constexpr u64 kMiB = u64{1} << 20;
+constexpr HostFacts kHost{2, u64{16} << 30};
+
+Result<Command> parse(std::vector<const char*> arguments) {
+    return parse_command_line(arguments, kHost);
+}
+
+MachineConfig config_of(std::vector<const char*> arguments) {
+    arguments.insert(arguments.begin(), "run");
+    auto command = parse(arguments);
+    REQUIRE(command);
+    REQUIRE(command->kind == Command::Kind::run);
+    return command->config;
+}
+
+/// The one line that a refused command line gets.
+std::string refusal_of(std::vector<const char*> arguments) {
+    arguments.insert(arguments.begin(), {"run", "-k", "Image"});
+    auto command = parse(arguments);
+    REQUIRE_FALSE(command);
+    REQUIRE(command.error().status == ExitStatus::usage);
+    REQUIRE(command.error().text.find('\n') == std::string::npos);
+    return command.error().text;
+}
+
+}  // namespace
+
+TEST_CASE("the command line of the profiling use case is taken as kvmtool takes it") {
+    const MachineConfig config = config_of({"-k", "IMAGE", "-p", "earlycon kpti=off", "-c", "4", "-m", "2000", "--pmu",
+                                            "--spe", "--spe-max-buffer-size=256M"});
+    REQUIRE(config.kernel == "IMAGE");
+    REQUIRE(config.params == "earlycon kpti=off");
+    REQUIRE(config.cpus == 4);
+    REQUIRE(config.memory == 2000 * kMiB);
+    REQUIRE(config.pmu);
+    REQUIRE(config.spe.enabled);
+    REQUIRE(config.spe.max_buffer_size == 256 * kMiB);
+    REQUIRE(kernel_command_line(config) == "console=ttyS0 earlycon kpti=off");
+}
+
+TEST_CASE("defaults are kvmtool's where it has them") {
+    const MachineConfig config = config_of({"-k", "Image"});
+    REQUIRE(config.cpus == 2);                     // the host's
+    REQUIRE(config.memory == 64 * (2 + 3) * kMiB);
+    REQUIRE(config.kaslr_seed == 0);
+    REQUIRE(config.console == ConsoleKind::serial);
+    REQUIRE(config.clock == ClockKind::host);
+    REQUIRE_FALSE(config.pmu);
+    REQUIRE_FALSE(config.spe.enabled);
+    REQUIRE(config.spe.max_buffer_size == 4 * kMiB);
+    REQUIRE(config.spe.pmsver == 3);
+    REQUIRE(config.spe.pin == mm::PinChoice::automatic);
+    REQUIRE(config.cpu_model == "neoverse-n1");
+    REQUIRE(config.name.starts_with("guest-"));
+    REQUIRE(kernel_command_line(config) == "console=ttyS0");
+}
+
+TEST_CASE("default memory is limited by the host's and never below 64 MiB") {
+    const char* const arguments[] = {"run", "-k", "Image"};
+    REQUIRE(parse_command_line(arguments, {8, 500 * kMiB})->config.memory == 400 * kMiB);
+    REQUIRE(parse_command_line(arguments, {8, 10 * kMiB})->config.memory == 64 * kMiB);
+    REQUIRE(parse_command_line(arguments, {1000, u64{1} << 44})->config.cpus == 64);
+}
+
+TEST_CASE("every option reaches the configuration") {
+    const MachineConfig config = config_of({"-k",         "Image",     "-i",          "initrd",     "--name",     "x",
+                                            "-d",         "a.img",     "--disk",      "b.img,ro",   "--rng",      "--console",
+                                            "virtio",     "--dump-dtb", "t.dtb",      "--loglevel", "debug",      "--kaslr-seed",
+                                            "0x10",       "--cpu",     "max",         "--spe-version", "1.0",     "--spe-pin",
+                                            "mlock",      "--clock",   "insn",        "--timeout",  "7"});
+    REQUIRE(config.initrd == "initrd");
+    REQUIRE(config.name == "x");
+    REQUIRE(config.disks.size() == 2);
+    REQUIRE(config.disks[0].path == "a.img");
+    REQUIRE_FALSE(config.disks[0].read_only);
+    REQUIRE(config.disks[1].path == "b.img");
+    REQUIRE(config.disks[1].read_only);
+    REQUIRE(config.rng);
+    REQUIRE(config.console == ConsoleKind::virtio);
+    REQUIRE(config.dump_dtb == "t.dtb");
+    REQUIRE(config.log_level == LogLevel::debug);
+    REQUIRE(config.kaslr_seed == 16);
+    REQUIRE(config.cpu_model == "max");
+    REQUIRE(config.spe.pmsver == 1);
+    REQUIRE(config.spe.pin == mm::PinChoice::mlock);
+    REQUIRE(config.clock == ClockKind::insn);
+    REQUIRE(config.timeout_seconds == 7);
+    REQUIRE(kernel_command_line(config) == "console=hvc0 root=/dev/vda rw");
+}
+
+TEST_CASE("a positional argument is the kernel, and the last of repeated options counts") {
+    REQUIRE(config_of({"Image"}).kernel == "Image");
+    REQUIRE(config_of({"-k", "a", "-k", "b"}).kernel == "b");
+    REQUIRE(config_of({"-d", "a", "-m", "512", "Image"}).kernel == "Image");
+}
+
+TEST_CASE("--nodefaults leaves only the user's parameters, and a root of theirs replaces ours") {
+    REQUIRE(kernel_command_line(config_of({"Image", "--nodefaults", "-p", "quiet"})) == "quiet");
+    REQUIRE(kernel_command_line(config_of({"Image", "-d", "x", "-p", "root=/dev/vdb"})) ==
+            "console=ttyS0 root=/dev/vdb");
+    REQUIRE(kernel_command_line(config_of({"Image", "-d", "x", "-p", "noroot=1"})) ==
+            "console=ttyS0 root=/dev/vda rw noroot=1");
+}
+
+TEST_CASE("a refused value is named together with its option and what would be accepted") {
+    struct Case {
+        std::vector<const char*> arguments;
+        const char* start;
+        const char* accepted;
+    };
+    const Case cases[] = {
+        {{"-c", "0"}, "--cpus \"0\":", "1 to 64"},
+        {{"-c", "513"}, "--cpus \"513\":", "1 to 64"},
+        {{"-c", "-1"}, "--cpus \"-1\":", "1 to 64"},
+        {{"-c", "two"}, "--cpus \"two\":", "1 to 64"},
+        {{"-c", "1x"}, "--cpus \"1x\":", "1 to 64"},
+        {{"-c", "18446744073709551617"}, "--cpus \"18446744073709551617\":", "1 to 64"},
+        {{"-m", "256Q"}, "--mem \"256Q\":", "K, M, G or T"},
+        {{"-m", ""}, "--mem \"\":", "K, M, G or T"},
+        {{"-m", "M"}, "--mem \"M\":", "K, M, G or T"},
+        {{"-m", "0"}, "--mem \"0\":", "32M"},
+        {{"-m", "-5"}, "--mem \"-5\":", "K, M, G or T"},
+        {{"-m", "1.5G"}, "--mem \"1.5G\":", "K, M, G or T"},
+        {{"-m", "99999999T"}, "--mem \"99999999T\":", "K, M, G or T"},
+        {{"-m", "2T"}, "--mem \"2T\":", "512G"},
+        {{"-m", "67108865B"}, "--mem \"67108865B\":", "multiple of 4K"},
+        {{"-d", "a,rw"}, "--disk \"a,rw\":", "FILE,ro"},
+        {{"-d", ",ro"}, "--disk \"", "FILE,ro"},
+        {{"--cpu", "z80"}, "--cpu \"z80\":", "neoverse-n1"},
+        {{"--console", "hv"}, "--console \"hv\":", "serial, virtio"},
+        {{"--clock", "tsc"}, "--clock \"tsc\":", "host, insn"},
+        {{"--loglevel", "all"}, "--loglevel \"all\":", "error, warning, info, debug"},
+        {{"--kaslr-seed", "abc"}, "--kaslr-seed \"abc\":", "64-bit number"},
+        {{"--kaslr-seed", "0x"}, "--kaslr-seed \"0x\":", "64-bit number"},
+        {{"--timeout", "0"}, "--timeout \"0\":", "from 1"},
+        {{"--timeout", "1h"}, "--timeout \"1h\":", "seconds"},
+        {{"--spe-version", "1.5"}, "--spe-version \"1.5\":", "1.0, 1.1, 1.2, 1.3, 1.4"},
+        {{"--spe-pin", "maybe"}, "--spe-pin \"maybe\":", "auto, uring, mlock, populate, off"},
+        {{"--spe-max-buffer-size", "256Q"}, "--spe-max-buffer-size \"256Q\":", "K, M, G or T"},
+        {{"--spe-max-buffer-size", "5000"}, "--spe-max-buffer-size \"5000\":", "8192"},
+        {{"--spe-max-buffer-size", "4194308K"}, "--spe-max-buffer-size \"4194308K\":", "nearest"},
+        {{"extra"}, "run: unexpected argument \"extra\"", "--kernel"},
+        {{"--no-such-option"}, "The following argument", "--help"},
+    };
+    for (const Case& c : cases) {
+        const std::string text = refusal_of(c.arguments);
+        INFO(text);
+        REQUIRE(text.starts_with(c.start));
+        REQUIRE(text.find(c.accepted) != std::string::npos);
+    }
+}
+
+TEST_CASE("without a kernel or with a bad root of the command line, nothing is run") {
+    REQUIRE(parse({"run"}).error().text.find("--kernel FILE") != std::string::npos);
+    REQUIRE(parse({"frobnicate"}).error().status == ExitStatus::usage);
+    REQUIRE(parse({"-k", "Image"}).error().status == ExitStatus::usage);
+    REQUIRE(parse({"run", "-k"}).error().status == ExitStatus::usage);
+}
+
+TEST_CASE("a command line longer than Linux takes is refused") {
+    const std::string longest(2048 - 1 - std::string("console=ttyS0 ").size(), 'x');
+    REQUIRE(config_of({"Image", "-p", longest.c_str()}).params == longest);
+    const std::string too_long = longest + "x";
+    REQUIRE(refusal_of({"-p", too_long.c_str()}).find("2047") != std::string::npos);
+}
+
+TEST_CASE("more virtio devices than slots are refused") {
+    std::vector<const char*> arguments(64);
+    for (std::size_t i = 0; i < arguments.size(); i += 2) {
+        arguments[i] = "-d";
+        arguments[i + 1] = "x";
+    }
+    std::vector<const char*> with_kernel = arguments;
+    with_kernel.push_back("Image");
+    REQUIRE(config_of(with_kernel).disks.size() == 32);
+    arguments.push_back("--rng");
+    REQUIRE(refusal_of(arguments).find("at most 32") != std::string::npos);
+}
+
+TEST_CASE("help and version print and end well") {
+    for (const std::vector<const char*>& arguments :
+         std::vector<std::vector<const char*>>{{}, {"help"}, {"--help"}, {"run", "--help"}}) {
+        auto command = parse(arguments);
+        REQUIRE(command);
+        REQUIRE(command->kind == Command::Kind::print);
+        REQUIRE(command->text.find("Exit status:") != std::string::npos);
+        REQUIRE(command->text.find("124") != std::string::npos);
+    }
+    for (const char* spelling : {"version", "--version"}) {
+        REQUIRE(parse({spelling})->text.starts_with("vmm "));
+    }
+    REQUIRE(parse({"run", "--help"})->text.find("--spe-max-buffer-size") != std::string::npos);
+}
+
+TEST_CASE("sizes are numbers with suffixes of either case") {
+    REQUIRE(parse_size("-x", "7", 1) == 7);
+    REQUIRE(parse_size("-x", "7", kMiB) == 7 * kMiB);
+    REQUIRE(parse_size("-x", "7B", kMiB) == 7);
+    REQUIRE(parse_size("-x", "2k", 1) == 2048);
+    REQUIRE(parse_size("-x", "3G", 1) == u64{3} << 30);
+    REQUIRE(parse_size("-x", "1T", 1) == u64{1} << 40);
+    REQUIRE_FALSE(parse_size("-x", "16777216T", 1));  // 2^64
+    REQUIRE_FALSE(parse_size("-x", " 1", 1));
+    REQUIRE_FALSE(parse_size("-x", "0x10", 1));
+}
