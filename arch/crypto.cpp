@@ -12,8 +12,7 @@ namespace vmm::arch {
 
 namespace {
 
-// ── AES (FIPS 197)
-// ───────────────────────────────────────────────────────────────────────────────────────────────
+// ── AES (FIPS 197) ──────────────────────────────────────────────────────────────────────────────────────
 
 /// Multiplication by x in GF(2^8) modulo x^8 + x^4 + x^3 + x + 1.
 constexpr u8 xtime(u8 a) {
@@ -102,8 +101,7 @@ Vreg aesimc(Vreg n) {
     return mix_columns(n, kAes.inverse_mix);
 }
 
-// ── SHA-1 and SHA-256 (FIPS 180-4)
-// ───────────────────────────────────────────────────────────────────────────────
+// ── SHA-1 and SHA-256 (FIPS 180-4) ──────────────────────────────────────────────────────────────────────
 
 constexpr u32 choose(u32 x, u32 y, u32 z) {
     return ((y ^ z) & x) ^ z;
@@ -115,11 +113,11 @@ constexpr u32 majority(u32 x, u32 y, u32 z) {
     return (x & y) | ((x | y) & z);
 }
 
-/// Four rounds of SHA-1. d = {a, b, c, d}, n = e, m = schedule words with the round constant added.
+/// Four rounds of SHA-1. d = {a, b, c, d}, lane 0 of n = e, m = schedule words with the round constant added.
 template <u32 (*F)(u32, u32, u32)>
-Vreg sha1_rounds(Vreg d, u32 n, Vreg m) {
+Vreg sha1_rounds(Vreg d, Vreg n, Vreg m) {
     auto [a, b, c, x] = std::bit_cast<Words>(d);
-    u32 e = n;
+    u32 e = static_cast<u32>(n.lo);
     for (const u32 word : std::bit_cast<Words>(m)) {
         const u32 next = std::rotl(a, 5) + F(b, c, x) + e + word;
         e = x;
@@ -198,89 +196,109 @@ Vreg sha256su1(Vreg d, Vreg n, Vreg m) {
     return std::bit_cast<Vreg>(w);
 }
 
-// ── Polynomial multiplication
-// ────────────────────────────────────────────────────────────────────────────────────
+// ── Polynomial multiplication ───────────────────────────────────────────────────────────────────────────
 
-Vreg pmull64(u64 n, u64 m) {
+void pmull64(Vreg& d, u64 n, u64 m) {
     u128 product = 0;
     for (unsigned i = 0; i < 64; ++i) {
         product ^= (u128{n} << i) & (u128{0} - ((m >> i) & 1));
     }
-    return {static_cast<u64>(product), static_cast<u64>(product >> 64)};
+    d = Vreg{static_cast<u64>(product), static_cast<u64>(product >> 64)};
+}
+
+// The functions above map old values to the new one; these adapt them to the table's form.
+template <Vreg (*F)(Vreg)>
+void assign(Vreg& d, const Vreg& n) {
+    d = F(n);
+}
+template <Vreg (*F)(Vreg, Vreg)>
+void update(Vreg& d, const Vreg& n) {
+    d = F(d, n);
+}
+template <Vreg (*F)(Vreg, Vreg, Vreg)>
+void update(Vreg& d, const Vreg& n, const Vreg& m) {
+    d = F(d, n, m);
 }
 
 constexpr CryptoPrimitives kPortable{
-    aese,    aesd,    aesmc,   aesimc,   sha1_rounds<choose>, sha1_rounds<parity>, sha1_rounds<majority>,
-    sha1su0, sha1su1, sha256h, sha256h2, sha256su0,           sha256su1,           pmull64,
+    .aese = update<aese>,
+    .aesd = update<aesd>,
+    .aesmc = assign<aesmc>,
+    .aesimc = assign<aesimc>,
+    .sha1c = update<sha1_rounds<choose>>,
+    .sha1p = update<sha1_rounds<parity>>,
+    .sha1m = update<sha1_rounds<majority>>,
+    .sha1su0 = update<sha1su0>,
+    .sha1su1 = update<sha1su1>,
+    .sha256h = update<sha256h>,
+    .sha256h2 = update<sha256h2>,
+    .sha256su0 = update<sha256su0>,
+    .sha256su1 = update<sha256su1>,
+    .pmull64 = pmull64,
 };
 
-// ── x86
-// ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+// ── x86 ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 #if defined(__x86_64__)
 
-__m128i to_host(Vreg value) {
+__m128i to_host(const Vreg& value) {
     return std::bit_cast<__m128i>(value);
 }
-Vreg from_host(__m128i value) {
-    return std::bit_cast<Vreg>(value);
+void store(Vreg& d, __m128i value) {
+    d = std::bit_cast<Vreg>(value);
 }
 
-__attribute__((target("aes"))) Vreg aese_x86(Vreg d, Vreg n) {
-    return from_host(_mm_aesenclast_si128(to_host(exclusive_or(d, n)), _mm_setzero_si128()));
+__attribute__((target("aes"))) void aese_x86(Vreg& d, const Vreg& n) {
+    store(d, _mm_aesenclast_si128(_mm_xor_si128(to_host(d), to_host(n)), _mm_setzero_si128()));
 }
-__attribute__((target("aes"))) Vreg aesd_x86(Vreg d, Vreg n) {
-    return from_host(_mm_aesdeclast_si128(to_host(exclusive_or(d, n)), _mm_setzero_si128()));
+__attribute__((target("aes"))) void aesd_x86(Vreg& d, const Vreg& n) {
+    store(d, _mm_aesdeclast_si128(_mm_xor_si128(to_host(d), to_host(n)), _mm_setzero_si128()));
 }
-__attribute__((target("aes"))) Vreg aesmc_x86(Vreg n) {
+__attribute__((target("aes"))) void aesmc_x86(Vreg& d, const Vreg& n) {
     // There is no bare MixColumns: undo the row shift and substitution that AESENC makes first.
     const __m128i zero = _mm_setzero_si128();
-    return from_host(_mm_aesenc_si128(_mm_aesdeclast_si128(to_host(n), zero), zero));
+    store(d, _mm_aesenc_si128(_mm_aesdeclast_si128(to_host(n), zero), zero));
 }
-__attribute__((target("aes"))) Vreg aesimc_x86(Vreg n) {
-    return from_host(_mm_aesimc_si128(to_host(n)));
-}
-
-__attribute__((target("pclmul"))) Vreg pmull64_x86(u64 n, u64 m) {
-    return from_host(_mm_clmulepi64_si128(_mm_cvtsi64_si128(static_cast<s64>(n)),
-                                          _mm_cvtsi64_si128(static_cast<s64>(m)), 0));
+__attribute__((target("aes"))) void aesimc_x86(Vreg& d, const Vreg& n) {
+    store(d, _mm_aesimc_si128(to_host(n)));
 }
 
-// SHA256RNDS2 makes two rounds on {f, e, b, a} and {h, g, d, c} (lowest lane first) and returns the new {f,
-// e, b, a}; the new {h, g, d, c} is the old {f, e, b, a}.
-__m128i abef_of(Vreg abcd, Vreg efgh) {
-    return to_host({std::rotr(efgh.lo, 32), std::rotr(abcd.lo, 32)});
-}
-__m128i cdgh_of(Vreg abcd, Vreg efgh) {
-    return to_host({std::rotr(efgh.hi, 32), std::rotr(abcd.hi, 32)});
+__attribute__((target("pclmul"))) void pmull64_x86(Vreg& d, u64 n, u64 m) {
+    store(d, _mm_clmulepi64_si128(_mm_cvtsi64_si128(static_cast<s64>(n)),
+                                  _mm_cvtsi64_si128(static_cast<s64>(m)), 0));
 }
 
 struct Sha256Host {
-    Vreg abef;
-    Vreg cdgh;
+    __m128i abef;  // lanes from the lowest: f, e, b, a
+    __m128i cdgh;  // h, g, d, c
 };
 
-__attribute__((target("sha"))) Sha256Host sha256_rounds_x86(Vreg abcd, Vreg efgh, Vreg m) {
-    const __m128i abef = abef_of(abcd, efgh);
-    const __m128i after_2 = _mm_sha256rnds2_epu32(cdgh_of(abcd, efgh), abef, to_host(m));
-    const __m128i after_4 = _mm_sha256rnds2_epu32(abef, after_2, to_host({m.hi, 0}));
-    return {from_host(after_4), from_host(after_2)};
+/// SHA256RNDS2 makes two rounds and returns the new abef; the new cdgh is the old abef.
+__attribute__((target("sha,sse4.1"))) Sha256Host sha256_rounds_x86(const Vreg& abcd, const Vreg& efgh,
+                                                                   const Vreg& m) {
+    const __m128i badc = _mm_shuffle_epi32(to_host(abcd), 0b10'11'00'01);
+    const __m128i fehg = _mm_shuffle_epi32(to_host(efgh), 0b10'11'00'01);
+    const __m128i abef = _mm_unpacklo_epi64(fehg, badc);
+    const __m128i cdgh = _mm_unpackhi_epi64(fehg, badc);
+    const __m128i words = to_host(m);
+    const __m128i after_2 = _mm_sha256rnds2_epu32(cdgh, abef, words);
+    return {_mm_sha256rnds2_epu32(abef, after_2, _mm_unpackhi_epi64(words, words)), after_2};
 }
 
-Vreg sha256h_x86(Vreg d, Vreg n, Vreg m) {
+__attribute__((target("sha,sse4.1"))) void sha256h_x86(Vreg& d, const Vreg& n, const Vreg& m) {
     const auto [abef, cdgh] = sha256_rounds_x86(d, n, m);
-    return {std::rotr(abef.hi, 32), std::rotr(cdgh.hi, 32)};
+    store(d, _mm_shuffle_epi32(_mm_unpackhi_epi64(abef, cdgh), 0b10'11'00'01));
 }
-Vreg sha256h2_x86(Vreg d, Vreg n, Vreg m) {
+__attribute__((target("sha,sse4.1"))) void sha256h2_x86(Vreg& d, const Vreg& n, const Vreg& m) {
     const auto [abef, cdgh] = sha256_rounds_x86(n, d, m);
-    return {std::rotr(abef.lo, 32), std::rotr(cdgh.lo, 32)};
+    store(d, _mm_shuffle_epi32(_mm_unpacklo_epi64(abef, cdgh), 0b10'11'00'01));
 }
-__attribute__((target("sha"))) Vreg sha256su0_x86(Vreg d, Vreg n) {
-    return from_host(_mm_sha256msg1_epu32(to_host(d), to_host(n)));
+__attribute__((target("sha,sse4.1"))) void sha256su0_x86(Vreg& d, const Vreg& n) {
+    store(d, _mm_sha256msg1_epu32(to_host(d), to_host(n)));
 }
-__attribute__((target("sha"))) Vreg sha256su1_x86(Vreg d, Vreg n, Vreg m) {
+__attribute__((target("sha,sse4.1"))) void sha256su1_x86(Vreg& d, const Vreg& n, const Vreg& m) {
     const __m128i middle = to_host({n.lo >> 32 | n.hi << 32, n.hi >> 32 | m.lo << 32});
-    return from_host(_mm_sha256msg2_epu32(_mm_add_epi32(to_host(d), middle), to_host(m)));
+    store(d, _mm_sha256msg2_epu32(_mm_add_epi32(to_host(d), middle), to_host(m)));
 }
 
 CryptoPrimitives choose_primitives() {

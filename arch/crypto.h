@@ -7,23 +7,26 @@
 
 namespace vmm::arch {
 
-/// One function per instruction, named after it. `d`, `n` and `m` are the old values of Vd, Vn and Vm; the
-/// result is the new Vd. Pure.
+/// One function per instruction, named after it: `d` is Vd, old value in, new value out; `n` and `m` are Vn
+/// and Vm, which may be the same objects as `d`.
 struct CryptoPrimitives {
-    Vreg (*aese)(Vreg d, Vreg n);
-    Vreg (*aesd)(Vreg d, Vreg n);
-    Vreg (*aesmc)(Vreg n);
-    Vreg (*aesimc)(Vreg n);
-    Vreg (*sha1c)(Vreg d, u32 n, Vreg m);
-    Vreg (*sha1p)(Vreg d, u32 n, Vreg m);
-    Vreg (*sha1m)(Vreg d, u32 n, Vreg m);
-    Vreg (*sha1su0)(Vreg d, Vreg n, Vreg m);
-    Vreg (*sha1su1)(Vreg d, Vreg n);
-    Vreg (*sha256h)(Vreg d, Vreg n, Vreg m);
-    Vreg (*sha256h2)(Vreg d, Vreg n, Vreg m);
-    Vreg (*sha256su0)(Vreg d, Vreg n);
-    Vreg (*sha256su1)(Vreg d, Vreg n, Vreg m);
-    Vreg (*pmull64)(u64 n, u64 m);
+    using Unary = void (*)(Vreg& d, const Vreg& n);
+    using Binary = void (*)(Vreg& d, const Vreg& n, const Vreg& m);
+
+    Unary aese;
+    Unary aesd;
+    Unary aesmc;
+    Unary aesimc;
+    Binary sha1c;
+    Binary sha1p;
+    Binary sha1m;
+    Binary sha1su0;
+    Unary sha1su1;
+    Binary sha256h;
+    Binary sha256h2;
+    Unary sha256su0;
+    Binary sha256su1;
+    void (*pmull64)(Vreg& d, u64 n, u64 m);
 };
 
 /// Runs on every host.

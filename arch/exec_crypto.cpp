@@ -12,37 +12,37 @@ using namespace operands;
 const CryptoPrimitives& crypto = host_crypto();
 
 Exec aese(Vcpu& v, Rn rn, Rd rd) {
-    v.s.v[rd] = crypto.aese(v.s.v[rd], v.s.v[rn]);
+    crypto.aese(v.s.v[rd], v.s.v[rn]);
     return Exec::next;
 }
 
 Exec aesd(Vcpu& v, Rn rn, Rd rd) {
-    v.s.v[rd] = crypto.aesd(v.s.v[rd], v.s.v[rn]);
+    crypto.aesd(v.s.v[rd], v.s.v[rn]);
     return Exec::next;
 }
 
 Exec aesmc(Vcpu& v, Rn rn, Rd rd) {
-    v.s.v[rd] = crypto.aesmc(v.s.v[rn]);
+    crypto.aesmc(v.s.v[rd], v.s.v[rn]);
     return Exec::next;
 }
 
 Exec aesimc(Vcpu& v, Rn rn, Rd rd) {
-    v.s.v[rd] = crypto.aesimc(v.s.v[rn]);
+    crypto.aesimc(v.s.v[rd], v.s.v[rn]);
     return Exec::next;
 }
 
 Exec sha1c(Vcpu& v, Rm rm, Rn rn, Rd rd) {
-    v.s.v[rd] = crypto.sha1c(v.s.v[rd], static_cast<u32>(v.s.v[rn].lo), v.s.v[rm]);
+    crypto.sha1c(v.s.v[rd], v.s.v[rn], v.s.v[rm]);
     return Exec::next;
 }
 
 Exec sha1p(Vcpu& v, Rm rm, Rn rn, Rd rd) {
-    v.s.v[rd] = crypto.sha1p(v.s.v[rd], static_cast<u32>(v.s.v[rn].lo), v.s.v[rm]);
+    crypto.sha1p(v.s.v[rd], v.s.v[rn], v.s.v[rm]);
     return Exec::next;
 }
 
 Exec sha1m(Vcpu& v, Rm rm, Rn rn, Rd rd) {
-    v.s.v[rd] = crypto.sha1m(v.s.v[rd], static_cast<u32>(v.s.v[rn].lo), v.s.v[rm]);
+    crypto.sha1m(v.s.v[rd], v.s.v[rn], v.s.v[rm]);
     return Exec::next;
 }
 
@@ -52,39 +52,39 @@ Exec sha1h(Vcpu& v, Rn rn, Rd rd) {
 }
 
 Exec sha1su0(Vcpu& v, Rm rm, Rn rn, Rd rd) {
-    v.s.v[rd] = crypto.sha1su0(v.s.v[rd], v.s.v[rn], v.s.v[rm]);
+    crypto.sha1su0(v.s.v[rd], v.s.v[rn], v.s.v[rm]);
     return Exec::next;
 }
 
 Exec sha1su1(Vcpu& v, Rn rn, Rd rd) {
-    v.s.v[rd] = crypto.sha1su1(v.s.v[rd], v.s.v[rn]);
+    crypto.sha1su1(v.s.v[rd], v.s.v[rn]);
     return Exec::next;
 }
 
 Exec sha256h(Vcpu& v, Rm rm, Rn rn, Rd rd) {
-    v.s.v[rd] = crypto.sha256h(v.s.v[rd], v.s.v[rn], v.s.v[rm]);
+    crypto.sha256h(v.s.v[rd], v.s.v[rn], v.s.v[rm]);
     return Exec::next;
 }
 
 Exec sha256h2(Vcpu& v, Rm rm, Rn rn, Rd rd) {
-    v.s.v[rd] = crypto.sha256h2(v.s.v[rd], v.s.v[rn], v.s.v[rm]);
+    crypto.sha256h2(v.s.v[rd], v.s.v[rn], v.s.v[rm]);
     return Exec::next;
 }
 
 Exec sha256su0(Vcpu& v, Rn rn, Rd rd) {
-    v.s.v[rd] = crypto.sha256su0(v.s.v[rd], v.s.v[rn]);
+    crypto.sha256su0(v.s.v[rd], v.s.v[rn]);
     return Exec::next;
 }
 
 Exec sha256su1(Vcpu& v, Rm rm, Rn rn, Rd rd) {
-    v.s.v[rd] = crypto.sha256su1(v.s.v[rd], v.s.v[rn], v.s.v[rm]);
+    crypto.sha256su1(v.s.v[rd], v.s.v[rn], v.s.v[rm]);
     return Exec::next;
 }
 
 Exec pmull_64(Vcpu& v, Q q, Rm rm, Rn rn, Rd rd) {
-    const Vreg n = v.s.v[rn];
-    const Vreg m = v.s.v[rm];
-    v.s.v[rd] = crypto.pmull64(q != 0 ? n.hi : n.lo, q != 0 ? m.hi : m.lo);
+    const Vreg& n = v.s.v[rn];
+    const Vreg& m = v.s.v[rm];
+    crypto.pmull64(v.s.v[rd], q != 0 ? n.hi : n.lo, q != 0 ? m.hi : m.lo);
     return Exec::next;
 }
 

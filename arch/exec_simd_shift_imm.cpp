@@ -18,11 +18,11 @@ constexpr u32 element_size(u32 immh) {
     return immh == 0 ? 4 : 31 - static_cast<u32>(std::countl_zero(immh));
 }
 
-// ── Operations: apply(d, a, n, qc), n in 1..esize for right shifts and 0..esize-1 for left shifts
-// ────────────────
+// ── Operations: apply(d, a, n, qc), n in 1..esize for right shifts and 0..esize-1 for left shifts ───────
 
 template <bool IsSigned, bool Rounding, bool Accumulate>
 struct RightShift : Traits<IsSigned, kBHSD, kD> {
+    static constexpr bool saturates = false;
     static constexpr bool is_left = false;
     template <class T>
     static constexpr T apply(T d, T a, unsigned n, Qc&) {
@@ -41,20 +41,23 @@ using Srsra = RightShift<kSigned, true, true>;
 using Ursra = RightShift<kUnsigned, true, true>;
 
 struct Shl : Traits<kUnsigned, kBHSD, kD> {
+    static constexpr bool saturates = false;
     static constexpr bool is_left = true;
     template <class T>
     static constexpr T apply(T, T a, unsigned n, Qc&) {
-        return shift_left(a, n);
+        return static_cast<T>(Wrapping<T>{a} << n);
     }
 };
 struct Sli : Traits<kUnsigned, kBHSD, kD> {
+    static constexpr bool saturates = false;
     static constexpr bool is_left = true;
     template <class T>
     static constexpr T apply(T d, T a, unsigned n, Qc&) {
-        return static_cast<T>(shift_left(a, n) | (d & ~shift_left(static_cast<T>(~T{0}), n)));
+        return static_cast<T>((Wrapping<T>{a} << n) | (d & ((Wrapping<T>{1} << n) - 1)));
     }
 };
 struct Sri : Traits<kUnsigned, kBHSD, kD> {
+    static constexpr bool saturates = false;
     static constexpr bool is_left = false;
     template <class T>
     static constexpr T apply(T d, T a, unsigned n, Qc&) {
@@ -64,6 +67,7 @@ struct Sri : Traits<kUnsigned, kBHSD, kD> {
 
 template <bool IsSigned>
 struct SaturatingLeftShift : Traits<IsSigned, kBHSD, kBHSD> {
+    static constexpr bool saturates = true;
     static constexpr bool is_left = true;
     template <class T>
     static constexpr T apply(T, T a, unsigned n, Qc& qc) {
@@ -75,6 +79,7 @@ using UqshlImm = SaturatingLeftShift<kUnsigned>;
 
 /// Signed source, unsigned result.
 struct Sqshlu : Traits<kSigned, kBHSD, kBHSD> {
+    static constexpr bool saturates = true;
     static constexpr bool is_left = true;
     template <class T>
     static constexpr T apply(T, T a, unsigned n, Qc& qc) {
@@ -99,8 +104,8 @@ Exec shift_imm(Vcpu& v, Q q, Immh immh, Immb immb, Rn rn, Rd rd) {
     return with_vector_element<Op::is_signed, Op::sizes>(v, size, q, [&](auto element) {
         using T = decltype(element);
         const unsigned n = shift_amount<Op>(size, immh, immb);
-        const auto accumulator = lanes_of<T>(masked(v.s.v[rd], q));
-        const auto source = lanes_of<T>(masked(v.s.v[rn], q));
+        const auto accumulator = lanes_of<T>(v.s.v[rd]);
+        const auto source = operand_lanes<T, Op::saturates>(v.s.v[rn], q);
         Lanes<T> result;
         Qc qc;
         for (std::size_t i = 0; i < result.size(); ++i) {
@@ -124,8 +129,7 @@ Exec scalar_shift_imm(Vcpu& v, Immh immh, Immb immb, Rn rn, Rd rd) {
     });
 }
 
-// ── Narrowing right shifts
-// ───────────────────────────────────────────────────────────────────────────────────────
+// ── Narrowing right shifts ──────────────────────────────────────────────────────────────────────────────
 
 template <class Narrow, bool Round>
 struct NarrowingShift : Narrow {
@@ -176,8 +180,7 @@ Exec scalar_shift_narrow(Vcpu& v, Immh immh, Immb immb, Rn rn, Rd rd) {
     });
 }
 
-// ── Widening left shifts
-// ─────────────────────────────────────────────────────────────────────────────────────────
+// ── Widening left shifts ────────────────────────────────────────────────────────────────────────────────
 
 template <bool IsSigned>
 Exec shift_long(Vcpu& v, Q q, Immh immh, Immb immb, Rn rn, Rd rd) {

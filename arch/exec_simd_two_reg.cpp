@@ -9,8 +9,7 @@ namespace {
 using namespace operands;
 using namespace simd;
 
-// ── Operations on one source: apply(a), apply(a, qc) or apply(d, a, qc)
-// ──────────────────────────────────────────
+// ── Operations on one source: apply(a), apply(a, qc) or apply(d, a, qc) ─────────────────────────────────
 
 struct Abs : Traits<kSigned, kBHSD, kD> {
     template <class T>
@@ -64,13 +63,6 @@ struct Cls : Traits<kUnsigned, kBHS> {
         return static_cast<T>(std::countl_zero(static_cast<T>((a ^ (a << 1)) | 1)));
     }
 };
-struct Cnt : Traits<kUnsigned, kB> {
-    template <class T>
-    static constexpr T apply(T a) {
-        return static_cast<T>(std::popcount(a));
-    }
-};
-
 template <class Op, class T>
 constexpr T apply_unary(T d, T a, Qc& qc) {
     if constexpr (requires { Op::apply(d, a, qc); }) {
@@ -86,8 +78,11 @@ template <class Op>
 Exec two_reg(Vcpu& v, Q q, Size size, Rn rn, Rd rd) {
     return with_vector_element<Op::is_signed, Op::sizes>(v, size, q, [&](auto element) {
         using T = decltype(element);
-        const auto accumulator = lanes_of<T>(masked(v.s.v[rd], q));
-        const auto source = lanes_of<T>(masked(v.s.v[rn], q));
+        constexpr bool saturates = !requires(T x) {
+            Op::apply(x);
+        };
+        const auto accumulator = operand_lanes<T, saturates>(v.s.v[rd], q);
+        const auto source = operand_lanes<T, saturates>(v.s.v[rn], q);
         Lanes<T> result;
         Qc qc;
         for (std::size_t i = 0; i < result.size(); ++i) {
@@ -123,8 +118,7 @@ Exec scalar_compare_zero(Vcpu& v, Size size, Rn rn, Rd rd) {
     });
 }
 
-// ── Bits and order
-// ───────────────────────────────────────────────────────────────────────────────────────────────
+// ── Bits and order ──────────────────────────────────────────────────────────────────────────────────────
 
 Exec not_vector(Vcpu& v, Q q, Rn rn, Rd rd) {
     const Vreg n = v.s.v[rn];
@@ -135,6 +129,18 @@ constexpr u64 reverse_bits_in_bytes(u64 value) {
     value = ((value >> 1) & replicate(0x55, 8)) | ((value & replicate(0x55, 8)) << 1);
     value = ((value >> 2) & replicate(0x33, 8)) | ((value & replicate(0x33, 8)) << 2);
     return ((value >> 4) & replicate(0x0F, 8)) | ((value & replicate(0x0F, 8)) << 4);
+}
+
+/// The number of ones in each byte.
+constexpr u64 count_bits_in_bytes(u64 value) {
+    value -= (value >> 1) & replicate(0x55, 8);
+    value = (value & replicate(0x33, 8)) + ((value >> 2) & replicate(0x33, 8));
+    return (value + (value >> 4)) & replicate(0x0F, 8);
+}
+
+Exec cnt_vector(Vcpu& v, Q q, Rn rn, Rd rd) {
+    const Vreg n = v.s.v[rn];
+    return write_vector(v, rd, q, {count_bits_in_bytes(n.lo), count_bits_in_bytes(n.hi)});
 }
 
 Exec rbit_vector(Vcpu& v, Q q, Rn rn, Rd rd) {
@@ -159,8 +165,7 @@ Exec reverse(Vcpu& v, Q q, Size size, Rn rn, Rd rd) {
     });
 }
 
-// ── Changing the element size
-// ────────────────────────────────────────────────────────────────────────────────────
+// ── Changing the element size ───────────────────────────────────────────────────────────────────────────
 
 template <bool IsSigned, bool Accumulate>
 struct PairwiseLong : Traits<IsSigned, kBHS> {
@@ -232,8 +237,7 @@ Exec shll(Vcpu& v, Q q, Size size, Rn rn, Rd rd) {
     });
 }
 
-// ── Across lanes
-// ─────────────────────────────────────────────────────────────────────────────────────────────────
+// ── Across lanes ────────────────────────────────────────────────────────────────────────────────────────
 
 struct AddAcross : Add {
     static constexpr unsigned sizes = kBHS;

@@ -34,12 +34,11 @@ struct Qc {
     bool set = false;
 };
 
-inline void write_qc(Vcpu& v, Qc qc) {
+[[gnu::always_inline]] inline void write_qc(Vcpu& v, Qc qc) {
     v.s.fpsr |= u32{qc.set} << 27;
 }
 
-// ── Element types
-// ────────────────────────────────────────────────────────────────────────────────────────────────
+// ── Element types ───────────────────────────────────────────────────────────────────────────────────────
 
 template <class T>
 struct WiderOf;
@@ -145,8 +144,14 @@ Exec with_vector_element(Vcpu& v, u32 size, u32 q, F f) {
     return with_element<IsSigned, Sizes>(v, size, f);
 }
 
-// ── Registers as arrays
-// ──────────────────────────────────────────────────────────────────────────────────────────
+// ── Registers as arrays ─────────────────────────────────────────────────────────────────────────────────
+
+// Forced inline: otherwise registers travel between these helpers in pairs of general-purpose host registers.
+
+template <class T>
+struct HostVector {
+    using Type [[gnu::vector_size(16)]] = T;
+};
 
 template <class T>
 using Lanes = std::array<T, 16 / sizeof(T)>;
@@ -154,45 +159,59 @@ template <class T>
 using HalfLanes = std::array<T, 8 / sizeof(T)>;
 
 template <class T>
-Lanes<T> lanes_of(const Vreg& reg) {
+[[gnu::always_inline]] inline Lanes<T> lanes_of(const Vreg& reg) {
     return std::bit_cast<Lanes<T>>(reg);
 }
 
 template <class T>
-HalfLanes<T> half_lanes_of(u64 half) {
+[[gnu::always_inline]] inline HalfLanes<T> half_lanes_of(u64 half) {
     return std::bit_cast<HalfLanes<T>>(half);
 }
 
 template <class T>
-Vreg vreg_of(const Lanes<T>& lanes) {
+[[gnu::always_inline]] inline Vreg vreg_of(const Lanes<T>& lanes) {
     return std::bit_cast<Vreg>(lanes);
 }
 
 template <class T>
-Vreg broadcast(T value) {
+[[gnu::always_inline]] inline Vreg broadcast(T value) {
     Lanes<T> lanes;
     lanes.fill(value);
     return vreg_of<T>(lanes);
 }
 
 /// The half of a source that long and wide forms ("2" when q) read.
-inline u64 source_half(const Vreg& reg, u32 q) {
+[[gnu::always_inline]] inline u64 source_half(const Vreg& reg, u32 q) {
     return q != 0 ? reg.hi : reg.lo;
 }
 
+/// The bits of a register that a 64-bit (q = 0) and a 128-bit vector has.
+inline constexpr Vreg kVectorBits[2] = {{~u64{0}, 0}, {~u64{0}, ~u64{0}}};
+
 /// A 64-bit vector operand with its upper half cleared; a 128-bit one unchanged.
-inline Vreg masked(const Vreg& reg, u32 q) {
-    return {reg.lo, reg.hi & (u64{0} - q)};
+[[gnu::always_inline]] inline Vreg masked(const Vreg& reg, u32 q) {
+    using V = HostVector<u64>::Type;
+    return std::bit_cast<Vreg>(std::bit_cast<V>(reg) & std::bit_cast<V>(kVectorBits[q]));
+}
+
+/// The lanes of an operand. Saturating operations leave out those a 64-bit vector lacks: zeros never set QC.
+template <class T, bool Saturates>
+[[gnu::always_inline]] inline Lanes<T> operand_lanes(const Vreg& reg, u32 q) {
+    if constexpr (Saturates) {
+        return lanes_of<T>(masked(reg, q));
+    } else {
+        return lanes_of<T>(reg);
+    }
 }
 
 /// Writes a 64- or 128-bit vector.
-inline Exec write_vector(Vcpu& v, u32 rd, u32 q, const Vreg& value) {
+[[gnu::always_inline]] inline Exec write_vector(Vcpu& v, u32 rd, u32 q, const Vreg& value) {
     v.s.v[rd] = masked(value, q);
     return Exec::next;
 }
 
 /// Writes a narrowed result: the low half and zeros, or with q ("2" forms) the high half only.
-inline Exec write_narrow(Vcpu& v, u32 rd, u32 q, u64 half) {
+[[gnu::always_inline]] inline Exec write_narrow(Vcpu& v, u32 rd, u32 q, u64 half) {
     if (q != 0) {
         v.s.v[rd].hi = half;
     } else {
@@ -203,22 +222,16 @@ inline Exec write_narrow(Vcpu& v, u32 rd, u32 q, u64 half) {
 
 /// Writes lane 0 and clears the rest.
 template <class T>
-Exec write_scalar(Vcpu& v, u32 rd, T value) {
+[[gnu::always_inline]] inline Exec write_scalar(Vcpu& v, u32 rd, T value) {
     v.s.v[rd] = Vreg{static_cast<Unsigned<T>>(value), 0};
     return Exec::next;
 }
 
-// ── Shuffles
-// ─────────────────────────────────────────────────────────────────────────────────────────────────────
-
-template <class T>
-struct HostVector {
-    using Type [[gnu::vector_size(16)]] = T;
-};
+// ── Shuffles ────────────────────────────────────────────────────────────────────────────────────────────
 
 /// At(i, N) is the source lane of lane i of N: 0..N-1 from `a`, N..2N-1 from `b`.
 template <class T, unsigned (*At)(unsigned, unsigned)>
-Vreg shuffle(const Vreg& a, const Vreg& b) {
+[[gnu::always_inline]] inline Vreg shuffle(const Vreg& a, const Vreg& b) {
     using V = typename HostVector<T>::Type;
     constexpr unsigned n = 16 / sizeof(T);
     return [&]<std::size_t... I>(std::index_sequence<I...>) {
@@ -244,7 +257,7 @@ constexpr unsigned trn_order(unsigned i, unsigned n) {
 
 /// The even (Part 0) or odd (Part 1) elements of m:n; for 64-bit vectors, of their low halves.
 template <class T, unsigned Part>
-Vreg unzip(const Vreg& n, const Vreg& m, u32 q) {
+[[gnu::always_inline]] inline Vreg unzip(const Vreg& n, const Vreg& m, u32 q) {
     if (q == 0) {
         const Vreg both{n.lo, m.lo};
         return shuffle<T, uzp_order<Part>>(both, both);
@@ -252,8 +265,7 @@ Vreg unzip(const Vreg& n, const Vreg& m, u32 q) {
     return shuffle<T, uzp_order<Part>>(n, m);
 }
 
-// ── Scalar arithmetic
-// ────────────────────────────────────────────────────────────────────────────────────────────
+// ── Scalar arithmetic ───────────────────────────────────────────────────────────────────────────────────
 
 /// SatQ: `value` clamped to T's range. W holds both ranges.
 template <class T, class W>

@@ -17,8 +17,7 @@ struct Traits {
     static constexpr unsigned scalar_sizes = ScalarSizes;
 };
 
-// ── Addition, subtraction, difference
-// ────────────────────────────────────────────────────────────────────────────
+// ── Addition, subtraction, difference ───────────────────────────────────────────────────────────────────
 
 struct Add : Traits<kUnsigned, kBHSD, kD> {
     template <class T>
@@ -106,8 +105,7 @@ struct AbsoluteDifferenceAccumulate : Traits<IsSigned, kBHS> {
 using Saba = AbsoluteDifferenceAccumulate<kSigned>;
 using Uaba = AbsoluteDifferenceAccumulate<kUnsigned>;
 
-// ── Minimum, maximum, comparison
-// ─────────────────────────────────────────────────────────────────────────────────
+// ── Minimum, maximum, comparison ────────────────────────────────────────────────────────────────────────
 
 template <bool IsSigned>
 struct Maximum : Traits<IsSigned, kBHS> {
@@ -174,8 +172,7 @@ struct Cmlt : Traits<kSigned, kBHSD, kD> {
     }
 };
 
-// ── Shifts by a signed register amount
-// ───────────────────────────────────────────────────────────────────────────
+// ── Shifts by a signed register amount ──────────────────────────────────────────────────────────────────
 
 template <bool IsSigned, bool Saturating, bool Rounding, unsigned ScalarSizes>
 struct RegisterShift : Traits<IsSigned, kBHSD, ScalarSizes> {
@@ -199,8 +196,7 @@ using Uqshl = RegisterShift<kUnsigned, true, false, kBHSD>;
 using Sqrshl = RegisterShift<kSigned, true, true, kBHSD>;
 using Uqrshl = RegisterShift<kUnsigned, true, true, kBHSD>;
 
-// ── Multiplication
-// ───────────────────────────────────────────────────────────────────────────────────────────────
+// ── Multiplication ──────────────────────────────────────────────────────────────────────────────────────
 
 struct Mul : Traits<kUnsigned, kBHS> {
     template <class T>
@@ -261,8 +257,7 @@ struct Sqrdmlsh : Traits<kSigned, kHS, kHS> {
     }
 };
 
-// ── Long operations: apply(d, a, b, qc) with d and the result of twice the width
-// ─────────────────────────────────
+// ── Long operations: apply(d, a, b, qc) with d and the result of twice the width ────────────────────────
 
 template <bool IsSigned>
 struct AddLong : Traits<IsSigned, kBHS> {
@@ -312,7 +307,7 @@ struct MultiplyLong : Traits<IsSigned, kBHS> {
     template <class T>
     static constexpr Wider<T> apply(Wider<T> d, T a, T b, Qc&) {
         using W = Wrapping<Wider<T>>;
-        const W product = static_cast<W>(Wider<T>{a}) * static_cast<W>(Wider<T>{b});
+        const W product = static_cast<W>(Wider<T>{a} * Wider<T>{b});  // fits Wider<T>
         const W base = Accumulate ? static_cast<W>(d) : W{0};
         return static_cast<Wider<T>>(Sign > 0 ? base + product : base - product);
     }
@@ -350,8 +345,7 @@ struct Pmull : Traits<kUnsigned, kB> {
     }
 };
 
-// ── Narrowing of one element: apply<T>(wide, qc)
-// ─────────────────────────────────────────────────────────────────
+// ── Narrowing of one element: apply<T>(wide, qc) ────────────────────────────────────────────────────────
 
 template <bool IsSigned, bool ResultSigned>
 struct SaturatingNarrow : Traits<IsSigned, kBHS, kBHS> {
@@ -373,8 +367,7 @@ struct Xtn : Traits<kUnsigned, kBHS> {
     }
 };
 
-// ── Application to registers
-// ─────────────────────────────────────────────────────────────────────────────────────
+// ── Application to registers ────────────────────────────────────────────────────────────────────────────
 
 template <class Op, class T>
 inline constexpr bool kSaturates = requires(T x, Qc qc) {
@@ -386,7 +379,7 @@ inline constexpr bool kSaturates = requires(T x, Qc qc) {
 
 /// One lane of an operation on two sources of the destination's size.
 template <class Op, class T>
-constexpr T apply_lane(T d, T a, T b, Qc& qc) {
+[[gnu::always_inline]] constexpr T apply_lane(T d, T a, T b, Qc& qc) {
     if constexpr (requires { Op::apply(d, a, b, qc); }) {
         return Op::apply(d, a, b, qc);
     } else if constexpr (requires { Op::apply(a, b, qc); }) {
@@ -399,7 +392,7 @@ constexpr T apply_lane(T d, T a, T b, Qc& qc) {
 }
 
 template <class Op, class T>
-Vreg apply_lanes(const Vreg& d, const Vreg& a, const Vreg& b, Qc& qc) {
+[[gnu::always_inline]] inline Vreg apply_lanes(const Vreg& d, const Vreg& a, const Vreg& b, Qc& qc) {
     const auto accumulator = lanes_of<T>(d);
     const auto first = lanes_of<T>(a);
     const auto second = lanes_of<T>(b);
@@ -412,7 +405,7 @@ Vreg apply_lanes(const Vreg& d, const Vreg& a, const Vreg& b, Qc& qc) {
 
 /// A whole instruction Vd = Op(Vd, Vn, m).
 template <class Op, class T>
-Exec vector_operation(Vcpu& v, u32 q, u32 rn, const Vreg& m, u32 rd) {
+[[gnu::always_inline]] inline Exec vector_operation(Vcpu& v, u32 q, u32 rn, const Vreg& m, u32 rd) {
     Qc qc;
     if constexpr (kSaturates<Op, T>) {
         // Lanes of zeros do not saturate, so a 64-bit vector's absent lanes leave QC alone.
@@ -426,7 +419,7 @@ Exec vector_operation(Vcpu& v, u32 q, u32 rn, const Vreg& m, u32 rd) {
 
 /// Lane 0 alone; the rest of Vd becomes zero.
 template <class Op, class T>
-Exec scalar_operation(Vcpu& v, u32 rn, T m, u32 rd) {
+[[gnu::always_inline]] inline Exec scalar_operation(Vcpu& v, u32 rn, T m, u32 rd) {
     Qc qc;
     const T result = apply_lane<Op, T>(v.s.v[rd].template lane<T>(0), v.s.v[rn].template lane<T>(0), m, qc);
     write_qc(v, qc);
@@ -435,7 +428,7 @@ Exec scalar_operation(Vcpu& v, u32 rn, T m, u32 rd) {
 
 /// Vd = Op(Vd, half of Vn, `m_half`) with results of twice the width.
 template <class Op, class T>
-Exec long_operation(Vcpu& v, u32 q, u32 rn, u64 m_half, u32 rd) {
+[[gnu::always_inline]] inline Exec long_operation(Vcpu& v, u32 q, u32 rn, u64 m_half, u32 rd) {
     const auto accumulator = lanes_of<Wider<T>>(v.s.v[rd]);
     const auto first = half_lanes_of<T>(source_half(v.s.v[rn], q));
     const auto second = half_lanes_of<T>(m_half);
@@ -450,7 +443,7 @@ Exec long_operation(Vcpu& v, u32 q, u32 rn, u64 m_half, u32 rd) {
 }
 
 template <class Op, class T>
-Exec scalar_long_operation(Vcpu& v, u32 rn, T m, u32 rd) {
+[[gnu::always_inline]] inline Exec scalar_long_operation(Vcpu& v, u32 rn, T m, u32 rd) {
     Qc qc;
     const Wider<T> result =
         Op::apply(v.s.v[rd].template lane<Wider<T>>(0), v.s.v[rn].template lane<T>(0), m, qc);
