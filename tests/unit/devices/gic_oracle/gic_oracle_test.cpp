@@ -23,6 +23,8 @@ constexpr unsigned kSpis = 64;
 constexpr u32 kSgiFrame = 0x10000;
 constexpr u32 kSecondPe = 0x20000;
 
+constexpr u32 kAlwaysGroup1 = 0xFF;  // SGIs 0..7
+
 constexpr const char* kNames[] = {
 #define GIC_NAME(name, encoding, readable, writable) #name,
     GIC_REGISTERS(GIC_NAME)
@@ -105,8 +107,9 @@ class Generator {
         }
         for (const Row& row : kRows) {
             if (pick < row.weight) {
-                const bool enables = row.offset == 0x80 || row.offset == 0x100;
-                add(write, frame + row.offset + 4 * word, enables ? ~sparse() : sparse());
+                const bool group = row.offset == 0x80;
+                const u32 value = group || row.offset == 0x100 ? ~sparse() : sparse();
+                add(write, frame + row.offset + 4 * word, group && word == 0 ? value | kAlwaysGroup1 : value);
                 break;
             }
             pick -= row.weight;
@@ -143,10 +146,10 @@ class Generator {
             case GIC_BPR0:
             case GIC_BPR1: return rng_.below(8);
             case GIC_CTLR: return rng_.below(4);
-            case GIC_SGI1R:
+            case GIC_SGI1R:  // QEMU lets it generate group 1 only, where KVM and we allow either
             case GIC_SGI0R:
             case GIC_ASGI1R:
-                return rng_.below(16) << 24 | rng_.below(8) | (rng_.below(8) == 0 ? u64{1} << 40 : 0) |
+                return rng_.below(which == GIC_SGI1R ? 8 : 16) << 24 | rng_.below(8) | (rng_.below(8) == 0 ? u64{1} << 40 : 0) |
                        (rng_.below(8) == 0 ? u64{1} << 16 : 0);
             default: return rng_.below(32 + kSpis);
         }
