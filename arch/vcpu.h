@@ -193,7 +193,7 @@ class Vcpu {
         return rn != 31 || (address & 15) == 0 || check_sp_alignment();
     }
 
-    // ── Exclusive monitor (this PE's local monitor; exclusives.cpp says how it works on host atomics) ─────────────
+    // ── Exclusive monitor (this PE's local monitor; exec_ldst_exclusive.cpp says how it works on host atomics) ─────────────
     struct ExclusiveMonitor {
         bool armed = false;
         u8 size = 0;      // bytes

@@ -22,12 +22,6 @@ endif()
 
 # vmm_layer(NAME SOURCES... ): one static library per layer.
 function(vmm_layer name)
-    set(sources ${ARGN})
-    foreach(source IN LISTS sources)
-        if(NOT EXISTS ${CMAKE_CURRENT_SOURCE_DIR}/${source})
-            list(REMOVE_ITEM sources ${source})
-        endif()
-    endforeach()
-    add_library(${name} STATIC ${sources})
+    add_library(${name} STATIC ${ARGN})
     target_link_libraries(${name} PUBLIC vmm_options)
 endfunction()
