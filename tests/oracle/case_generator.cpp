@@ -19,6 +19,13 @@ bool CaseGenerator::random_insn(const arch::DecodeRow& row, u32& insn) {
         if (one_in(16)) {
             word |= u32{31} << (5 * rng_.below(2));
         }
+        // Shift amounts, options and offsets of zero are what real code has, and what the engine treats specially.
+        if (one_in(4)) {
+            word &= ~u32{0xFC00};
+        }
+        if (one_in(4)) {
+            word &= ~u32{0xC00000};
+        }
         word = (word & ~row.pattern.mask) | row.pattern.value;
         if (arch::decode(word) == &row) {
             insn = word;

@@ -1,6 +1,7 @@
 // Differential test of the instruction handlers: random cases for every row of the decode table, run on our Vcpu and on
 // a reference (qemu-aarch64), every difference reported. See README.md.
 #include <cstdlib>
+#include <cstring>
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
@@ -55,6 +56,7 @@ struct Options {
     unsigned max_report = 3;  // per row
     bool list = false;
     bool engine = false;
+    unsigned prefix = 0;  // integer instructions before the one under test
     std::string space;  // VALUE/MASK, hexadecimal
     ReferenceCommand reference;
 };
@@ -143,7 +145,8 @@ class Session {
                 break;
             }
             generator.random_state(c.input);
-            if (shape_case(c, next_address(), generator)) {
+            if (shape_case(c, next_address() + 4 * options_.prefix, generator)) {
+                prepend_integer_insns(c, generator);
                 VMM_TRY_VOID(add(c, row.name));
                 ++made;
             }
@@ -152,6 +155,30 @@ class Session {
             return fail("no case could be made for row {} ({})", row.name, row.id);
         }
         return {};
+    }
+
+    /// Puts `prefix` random integer instructions before the case's own; they leave the registers that its last word may
+    /// address with alone.
+    void prepend_integer_insns(OracleCase& c, CaseGenerator& generator) {
+        const u32 last = c.insns[c.insn_count - 1];
+        const auto dp_imm = arch::dp_imm_rows();
+        const auto dp_reg = arch::dp_reg_rows();
+        for (unsigned made = 0; made < options_.prefix && c.insn_count < ORACLE_MAX_INSNS;) {
+            const u64 pick = generator.rng().below(dp_imm.size() + dp_reg.size());
+            const arch::DecodeRow& row = pick < dp_imm.size() ? dp_imm[pick] : dp_reg[pick - dp_imm.size()];
+            u32 word = 0;
+            if (!generator.random_insn(row, word)) {
+                continue;
+            }
+            const u64 rd = bits(word, 4, 0);
+            const bool free = rd != bits(last, 4, 0) && rd != bits(last, 9, 5) && rd != bits(last, 14, 10) &&
+                              rd != bits(last, 20, 16) && rd != bits(last, 4, 0) + 1;
+            if (free || (rd == 31 && bits(last, 9, 5) != 31)) {
+                std::memmove(c.insns + 1, c.insns, 4 * c.insn_count++);
+                c.insns[0] = word;
+                ++made;
+            }
+        }
     }
 
     /// Words that no row matches: both sides must refuse them.
@@ -278,6 +305,8 @@ int run(int argc, char** argv) {
     app.add_option("--cpu", options.reference.cpu, "qemu CPU model");
     app.add_option("--qemu", options.reference.qemu, "qemu-aarch64; empty to run the runner directly");
     app.add_option("--runner", options.reference.runner, "state_runner program");
+    app.add_option("--prefix", options.prefix, "random integer instructions before the one under test (up to 4)")
+        ->check(CLI::Range(0, 4));
     app.add_flag("--engine", options.engine, "execute by Vcpu::run instead of calling the rows' handlers");
     app.add_flag("--list", options.list, "list the chosen rows and their exclusions");
     CLI11_PARSE(app, argc, argv);

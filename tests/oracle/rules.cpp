@@ -299,9 +299,10 @@ bool shape_case(OracleCase& c, u64 code_address, CaseGenerator& generator) {
     u32& insn = c.insns[0];
     if (kDcZva.match(insn)) {
         const u32 rt = field(insn, 4, 0);
-        if (rt != 31) {
-            c.input.x[rt] = ORACLE_WINDOW_BASE + ORACLE_WINDOW_SIZE / 2 - 256 + generator.rng().below(512);
+        if (rt == 31) {
+            return false;  // faults, and qemu-user reports a PC that is not the instruction's
         }
+        c.input.x[rt] = ORACLE_WINDOW_BASE + ORACLE_WINDOW_SIZE / 2 - 256 + generator.rng().below(512);
         return true;
     }
     if (kScalarFixedPointHalf.match(insn)) {

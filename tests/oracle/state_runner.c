@@ -17,6 +17,8 @@
 #include <ucontext.h>
 #include <unistd.h>
 
+#define SIGNAL_STACK 0x5EED5EED0000u
+
 static struct OracleFile* file;
 static uint8_t* window;
 static uint8_t clean_window[ORACLE_WINDOW_SIZE];
@@ -119,8 +121,9 @@ int main(int argc, char** argv) {
     __builtin___clear_cache((char*)code, (char*)code + ORACLE_CODE_SIZE);
     mprotect(code, ORACLE_CODE_SIZE, PROT_READ | PROT_EXEC);
 
-    static uint8_t signal_stack[65536];
-    const stack_t stack = {.ss_sp = signal_stack, .ss_size = sizeof signal_stack};
+    /* Far from any address that cases compute: with SP inside it, a signal would be taken on the case's own SP. */
+    const size_t stack_size = 65536;
+    const stack_t stack = {.ss_sp = map_fixed(SIGNAL_STACK, stack_size, PROT_READ | PROT_WRITE), .ss_size = stack_size};
     sigaltstack(&stack, NULL);
     struct sigaction action;
     memset(&action, 0, sizeof action);

@@ -85,7 +85,8 @@ void VcpuBench::build_tables() {
     };
     constexpr u64 kTable = 3;
     constexpr u64 kPage = u64{1} << 10 /* AF */ | u64{3} << 8 /* SH */ | 3;
-    constexpr u64 kNoExecute = u64{3} << 53;  // UXN, PXN
+    constexpr u64 kPxn = u64{1} << 53;
+    constexpr u64 kUxn = u64{1} << 54;
     constexpr u64 kEl0 = u64{1} << 6;
     constexpr u64 kReadOnly = u64{1} << 7;
     put(0, ORACLE_WINDOW_BASE >> 30, (kTables + 0x1000) | kTable);
@@ -95,9 +96,9 @@ void VcpuBench::build_tables() {
             put(2, (page >> 12) & 511, page | kPage | attributes);
         }
     };
-    map(ORACLE_WINDOW_BASE, ORACLE_WINDOW_SIZE, kNoExecute | kEl0);
-    map(ORACLE_CODE_BASE, align_up(ORACLE_CODE_SIZE, 0x1000), kEl0 | kReadOnly);
-    map(kVectors, 0x1000, 0);
+    map(ORACLE_WINDOW_BASE, ORACLE_WINDOW_SIZE, kUxn | kPxn | kEl0);
+    map(ORACLE_CODE_BASE, align_up(ORACLE_CODE_SIZE, 0x1000), kPxn | kEl0 | kReadOnly);
+    map(kVectors, 0x1000, kUxn);
     constexpr u32 kWfi = 0xD503207F;
     for (u64 offset = 0; offset < 0x1000; offset += 4) {
         std::memcpy(ram_.host(kVectors + offset, 4), &kWfi, 4);
