@@ -354,7 +354,7 @@ void Machine::log_statistics() const {
                             stats.samples, stats.population, stats.filtered, stats.records, stats.bytes);
         }
     }
-    const f64 seconds = static_cast<f64>(clock_->now_ns()) / 1e9;
+    const f64 seconds = std::chrono::duration<f64>(std::chrono::steady_clock::now() - started_).count();
     log("vmm").info("{} operations in {:.3f} s ({:.1f} million/s)", operations, seconds,
                     seconds > 0 ? static_cast<f64>(operations) / seconds / 1e6 : 0.0);
 }

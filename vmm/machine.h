@@ -5,6 +5,7 @@
 // no vCPU executes.
 #pragma once
 
+#include <chrono>
 #include <memory>
 #include <string>
 #include <vector>
@@ -102,6 +103,7 @@ class Machine final : private devices::PowerControl {
     std::vector<std::unique_ptr<devices::virtio::MmioTransport>> transports_;
     devices::virtio::Console* virtio_console_ = nullptr;
 
+    const std::chrono::steady_clock::time_point started_ = std::chrono::steady_clock::now();
     std::unique_ptr<Executor> executor_;
     std::unique_ptr<ConsoleInput> input_;  // last: its thread uses what stands above
 };
