@@ -32,8 +32,9 @@ Result<mm::GuestRange> place_elf(const KernelImage& kernel, const mm::GuestRange
     for (const KernelSegment& segment : kernel.segments) {
         const mm::GuestRange range{segment.pa, segment.memory_bytes};
         if (segment.pa >= kMaxRamGap || segment.memory_bytes >= kMaxRamGap || !lies_within(range, ram)) {
-            return fail("--kernel: a segment of {:#x} bytes wants to be at {:#x}; memory is from {:#x} to {:#x}",
-                        segment.memory_bytes, segment.pa, ram.pa, ram.end());
+            return fail(
+                "--kernel: a segment of {:#x} bytes wants to be at {:#x}; memory is from {:#x} to {:#x}",
+                segment.memory_bytes, segment.pa, ram.pa, ram.end());
         }
         low = std::min(low, range.pa);
         high = std::max(high, range.end());
@@ -48,7 +49,8 @@ struct Allocator {
     u64 next = 0;
     u64 limit = 0;
 
-    explicit Allocator(const mm::GuestRange& all, const mm::GuestRange& used, u64 needed) : ram(all), kernel(used) {
+    explicit Allocator(const mm::GuestRange& all, const mm::GuestRange& used, u64 needed)
+        : ram(all), kernel(used) {
         next = align_up(kernel.end(), kBootGranule);
         limit = ram.end();
         const u64 bottom = align_up(ram.pa, kBootGranule);
@@ -72,7 +74,8 @@ struct Allocator {
 
 }  // namespace
 
-Result<BootFiles> load_boot_files(const std::string& kernel_path, const std::string& initrd_path, u64 ram_bytes) {
+Result<BootFiles> load_boot_files(const std::string& kernel_path, const std::string& initrd_path,
+                                  u64 ram_bytes) {
     const auto named = [](const char* option, const std::string& path) {
         return [option, &path](Error error) {
             error.text = fmt::format("{} \"{}\": {}", option, path, error.text);
@@ -80,7 +83,8 @@ Result<BootFiles> load_boot_files(const std::string& kernel_path, const std::str
         };
     };
     BootFiles files;
-    VMM_TRY(std::vector<u8> kernel, read_file(kernel_path, kMaxKernelBytes).map_error(named("--kernel", kernel_path)));
+    VMM_TRY(std::vector<u8> kernel,
+            read_file(kernel_path, kMaxKernelBytes).map_error(named("--kernel", kernel_path)));
     VMM_TRY(files.kernel, parse_kernel(std::move(kernel)).map_error(named("--kernel", kernel_path)));
     if (!initrd_path.empty()) {
         VMM_TRY(files.initrd, read_file(initrd_path, ram_bytes).map_error(named("--initrd", initrd_path)));
@@ -115,9 +119,11 @@ Result<BootPlan> plan_boot(const BootFiles& files, mm::GuestRange ram) {
         const u64 room = allocator.room();
         const std::optional<u64> initrd = allocator.take(files.initrd.size());
         if (!initrd) {
-            return fail("--initrd: has {} MiB; with this kernel, {} MiB of memory have room for {} MiB; give more with "
-                        "--mem",
-                        (files.initrd.size() + 0xFFFFF) >> 20, ram.size >> 20, room >> 20);
+            return fail(
+                "--initrd: has {} MiB; with this kernel, {} MiB of memory have room for {} MiB; give more "
+                "with "
+                "--mem",
+                (files.initrd.size() + 0xFFFFF) >> 20, ram.size >> 20, room >> 20);
         }
         plan.initrd = {*initrd, files.initrd.size()};
     }

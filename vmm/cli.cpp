@@ -41,18 +41,20 @@ constexpr const char* kExitStatusHelp =
 /// What the user wrote, before any checking.
 struct RawOptions {
     std::string kernel, positional_kernel, initrd, params, name, dump_dtb;
-    std::optional<std::string> cpus, mem, console, log_level, kaslr_seed, cpu, spe_max_buffer_size, spe_version, spe_pin,
-        clock, timeout;
+    std::optional<std::string> cpus, mem, console, log_level, kaslr_seed, cpu, spe_max_buffer_size,
+        spe_version, spe_pin, clock, timeout;
     std::vector<std::string> disks;
     bool rng = false, nodefaults = false, pmu = false, spe = false;
 };
 
 void add_boot_options(CLI::App& run, RawOptions& raw) {
-    run.add_option("-k,--kernel", raw.kernel, "Kernel: Image, Image.gz, EFI zboot (gzip, zstd) or bare-metal ELF")
+    run.add_option("-k,--kernel", raw.kernel,
+                   "Kernel: Image, Image.gz, EFI zboot (gzip, zstd) or bare-metal ELF")
         ->type_name("FILE");
     run.add_option("KERNEL", raw.positional_kernel, "The same as --kernel");
     run.add_option("-i,--initrd", raw.initrd, "Initial RAM disk")->type_name("FILE");
-    run.add_option("-p,--params", raw.params, "Kernel parameters, added to 'console=ttyS0'")->type_name("TEXT");
+    run.add_option("-p,--params", raw.params, "Kernel parameters, added to 'console=ttyS0'")
+        ->type_name("TEXT");
     run.add_flag("--nodefaults", raw.nodefaults, "Give the kernel only what --params says");
     run.add_option("--kaslr-seed", raw.kaslr_seed, "KASLR seed (default 0: no KASLR, so that KPTI stays off)")
         ->type_name("U64");
@@ -61,8 +63,10 @@ void add_boot_options(CLI::App& run, RawOptions& raw) {
 
 void add_machine_options(CLI::App& run, RawOptions& raw) {
     run.add_option("--name", raw.name, "Name of the guest (default guest-PID)")->type_name("NAME");
-    run.add_option("-c,--cpus", raw.cpus, "Virtual CPUs, 1 to 64 (default: the host's online CPUs)")->type_name("N");
-    run.add_option("-m,--mem", raw.mem, "Memory; a bare number is MiB; suffixes K M G T (default 64 MiB x (cpus + 3))")
+    run.add_option("-c,--cpus", raw.cpus, "Virtual CPUs, 1 to 64 (default: the host's online CPUs)")
+        ->type_name("N");
+    run.add_option("-m,--mem", raw.mem,
+                   "Memory; a bare number is MiB; suffixes K M G T (default 64 MiB x (cpus + 3))")
         ->type_name("SIZE");
     run.add_option("--cpu", raw.cpu, "CPU model (default neoverse-n1)")->type_name("MODEL");
     run.add_option("-d,--disk", raw.disks, "Raw disk image as virtio block device; may be repeated")
@@ -70,16 +74,19 @@ void add_machine_options(CLI::App& run, RawOptions& raw) {
         ->take_all()
         ->allow_extra_args(false);
     run.add_flag("--rng", raw.rng, "Add a virtio entropy device");
-    run.add_option("--console", raw.console, "Guest console: serial (ttyS0) or virtio (hvc0) (default serial)")
+    run.add_option("--console", raw.console,
+                   "Guest console: serial (ttyS0) or virtio (hvc0) (default serial)")
         ->type_name("KIND");
     run.add_flag("--pmu", raw.pmu, "Give the CPUs a PMUv3");
     run.add_option("--clock", raw.clock,
-                   "host: guest time follows the host (default); insn: it advances with executed operations, and runs "
+                   "host: guest time follows the host (default); insn: it advances with executed operations, "
+                   "and runs "
                    "repeat exactly")
         ->type_name("KIND");
     run.add_option("--timeout", raw.timeout, "End the run after this many seconds with status 124")
         ->type_name("SECONDS");
-    run.add_option("--loglevel", raw.log_level, "error, warning, info or debug (default warning)")->type_name("LEVEL");
+    run.add_option("--loglevel", raw.log_level, "error, warning, info or debug (default warning)")
+        ->type_name("LEVEL");
 }
 
 void add_spe_options(CLI::App& run, RawOptions& raw) {
@@ -88,7 +95,8 @@ void add_spe_options(CLI::App& run, RawOptions& raw) {
                    "Largest profiling buffer a CPU may use (default 4M; 0 = no limit)")
         ->type_name("SIZE");
     run.add_option("--spe-version", raw.spe_version, "1.0 to 1.4 (default 1.2)")->type_name("VERSION");
-    run.add_option("--spe-pin", raw.spe_pin, "How buffers are pinned: auto, uring, mlock, populate or off (default auto)")
+    run.add_option("--spe-pin", raw.spe_pin,
+                   "How buffers are pinned: auto, uring, mlock, populate or off (default auto)")
         ->type_name("HOW");
 }
 
@@ -190,11 +198,13 @@ Result<SpeConfig> parse_spe(const RawOptions& raw) {
     if (raw.spe_max_buffer_size) {
         VMM_TRY(spe.max_buffer_size, parse_size("--spe-max-buffer-size", *raw.spe_max_buffer_size, 1));
         if (auto encoded = spe::encode_max_buffer_size(spe.max_buffer_size); !encoded) {
-            return fail_usage("--spe-max-buffer-size \"{}\": {}", *raw.spe_max_buffer_size, encoded.error().text);
+            return fail_usage("--spe-max-buffer-size \"{}\": {}", *raw.spe_max_buffer_size,
+                              encoded.error().text);
         }
     }
     if (raw.spe_version) {
-        static constexpr Choice<u8> kVersions[] = {{"1.0", 1}, {"1.1", 2}, {"1.2", 3}, {"1.3", 4}, {"1.4", 5}};
+        static constexpr Choice<u8> kVersions[] = {
+            {"1.0", 1}, {"1.1", 2}, {"1.2", 3}, {"1.3", 4}, {"1.4", 5}};
         VMM_TRY(spe.pmsver, choose("--spe-version", *raw.spe_version, kVersions));
     }
     if (raw.spe_pin) {
@@ -232,7 +242,8 @@ Result<> parse_numbers(const RawOptions& raw, MachineConfig& config) {
     if (raw.kaslr_seed) {
         const std::optional<u64> seed = parse_u64(*raw.kaslr_seed, true);
         if (!seed) {
-            return fail_usage("--kaslr-seed \"{}\": must be a 64-bit number, decimal or 0x...", *raw.kaslr_seed);
+            return fail_usage("--kaslr-seed \"{}\": must be a 64-bit number, decimal or 0x...",
+                              *raw.kaslr_seed);
         }
         config.kaslr_seed = *seed;
     }
@@ -240,7 +251,8 @@ Result<> parse_numbers(const RawOptions& raw, MachineConfig& config) {
         constexpr u64 kMaxTimeout = 31'536'000;
         const std::optional<u64> seconds = parse_u64(*raw.timeout);
         if (!seconds || *seconds < 1 || *seconds > kMaxTimeout) {
-            return fail_usage("--timeout \"{}\": must be a number of seconds from 1 to {}", *raw.timeout, kMaxTimeout);
+            return fail_usage("--timeout \"{}\": must be a number of seconds from 1 to {}", *raw.timeout,
+                              kMaxTimeout);
         }
         config.timeout_seconds = *seconds;
     }
@@ -251,8 +263,8 @@ Result<> check_virtio_slots(const MachineConfig& config) {
     const std::size_t wanted =
         config.disks.size() + (config.rng ? 1 : 0) + (config.console == ConsoleKind::virtio ? 1 : 0);
     if (wanted > kVirtioSlots) {
-        return fail_usage("--disk: {} virtio devices asked for; at most {} fit, console and rng included", wanted,
-                          kVirtioSlots);
+        return fail_usage("--disk: {} virtio devices asked for; at most {} fit, console and rng included",
+                          wanted, kVirtioSlots);
     }
     return {};
 }
@@ -308,11 +320,8 @@ HostFacts host_facts() {
 }
 
 Result<u64> parse_size(std::string_view option, std::string_view text, u64 bare_unit) {
-    static constexpr Choice<u64> kSuffixes[] = {{"B", 1},
-                                                {"K", u64{1} << 10},
-                                                {"M", u64{1} << 20},
-                                                {"G", u64{1} << 30},
-                                                {"T", u64{1} << 40}};
+    static constexpr Choice<u64> kSuffixes[] = {
+        {"B", 1}, {"K", u64{1} << 10}, {"M", u64{1} << 20}, {"G", u64{1} << 30}, {"T", u64{1} << 40}};
     std::string_view digits = text;
     u64 unit = bare_unit;
     if (!text.empty() && std::isalpha(static_cast<unsigned char>(text.back()))) {
@@ -325,8 +334,8 @@ Result<u64> parse_size(std::string_view option, std::string_view text, u64 bare_
     const std::optional<u64> number = parse_u64(digits);
     u64 bytes = 0;
     if (!number || unit == 0 || __builtin_mul_overflow(*number, unit, &bytes)) {
-        return fail_usage("{} \"{}\": must be a number with an optional suffix B, K, M, G or T{}", option, text,
-                          bare_unit == kMiB ? " (without one: MiB)" : " (without one: bytes)");
+        return fail_usage("{} \"{}\": must be a number with an optional suffix B, K, M, G or T{}", option,
+                          text, bare_unit == kMiB ? " (without one: MiB)" : " (without one: bytes)");
     }
     return bytes;
 }

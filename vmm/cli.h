@@ -1,4 +1,5 @@
-// The command line: argv → Command. Pure but for two questions about the host (CPUs, memory), which are parameters.
+// The command line: argv → Command. Pure but for two questions about the host (CPUs, memory), which are
+// parameters.
 #pragma once
 
 #include <span>
@@ -23,12 +24,12 @@ struct Command {
     std::string text;      // for print
 };
 
-/// `arguments` is argv without the program name. An error is one line that names the option, the value and what would be
-/// accepted.
+/// `arguments` is argv without the program name. An error is one line that names the option, the value and
+/// what would be accepted.
 Result<Command> parse_command_line(std::span<const char* const> arguments, const HostFacts& host);
 
-/// A size like "512", "2G" or "64m": a decimal number with K, M, G, T (powers of 1024) or B; a bare number counts
-/// `bare_unit` bytes. `option` names it in errors.
+/// A size like "512", "2G" or "64m": a decimal number with K, M, G, T (powers of 1024) or B; a bare number
+/// counts `bare_unit` bytes. `option` names it in errors.
 Result<u64> parse_size(std::string_view option, std::string_view text, u64 bare_unit);
 
 }  // namespace vmm

@@ -29,17 +29,17 @@ struct SpeConfig {
 struct MachineConfig {
     std::string name;
     std::string kernel;
-    std::string initrd;   // empty: none
-    std::string params;   // appended to the default command line
+    std::string initrd;  // empty: none
+    std::string params;  // appended to the default command line
     unsigned cpus = 1;
-    u64 memory = 0;       // bytes, a multiple of 4 KiB
+    u64 memory = 0;  // bytes, a multiple of 4 KiB
     std::vector<DiskConfig> disks;
     bool rng = false;
     ConsoleKind console = ConsoleKind::serial;
     bool nodefaults = false;  // the guest gets `params` and nothing else as its command line
     std::string dump_dtb;     // empty: no
     u64 kaslr_seed = 0;
-    std::string cpu_model;    // a name that arch::find_cpu_model() knows
+    std::string cpu_model;  // a name that arch::find_cpu_model() knows
     bool pmu = false;
     SpeConfig spe;
     ClockKind clock = ClockKind::host;

@@ -13,8 +13,8 @@
 
 namespace vmm {
 
-/// Takes Ctrl-A sequences out of what the user types: Ctrl-A x quits, Ctrl-A Ctrl-A is one Ctrl-A, Ctrl-A and anything
-/// else is passed on as it is.
+/// Takes Ctrl-A sequences out of what the user types: Ctrl-A x quits, Ctrl-A Ctrl-A is one Ctrl-A, Ctrl-A and
+/// anything else is passed on as it is.
 class EscapeFilter {
   public:
     /// Appends to `out` what the guest shall get. True: the user wants to quit; the rest of `in` is dropped.
@@ -33,8 +33,8 @@ void restore_terminal();
 /// Reads `fd` on a thread of its own until the end of the file, which is not an error.
 class ConsoleInput {
   public:
-    /// `deliver` takes bytes and returns how many it could take; what it leaves is offered again a little later. `quit` is
-    /// called once when the user asks for it. Both on the console's thread.
+    /// `deliver` takes bytes and returns how many it could take; what it leaves is offered again a little
+    /// later. `quit` is called once when the user asks for it. Both on the console's thread.
     ConsoleInput(int fd, std::function<std::size_t(std::span<const u8>)> deliver, std::function<void()> quit);
     ~ConsoleInput();
     ConsoleInput(const ConsoleInput&) = delete;
@@ -43,7 +43,8 @@ class ConsoleInput {
   private:
     void run();
     bool deliver_all(std::span<const u8> bytes);
-    /// True when the destructor wants the thread to end; waits up to `timeout_ms`, with `readable` also for input.
+    /// True when the destructor wants the thread to end; waits up to `timeout_ms`, with `readable` also for
+    /// input.
     bool stopped(int timeout_ms, bool* readable);
 
     const int fd_;

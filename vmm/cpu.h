@@ -13,7 +13,8 @@ namespace vmm {
 
 class Cpu {
   public:
-    /// Connects timer and PMU interrupts and the system registers of timer and GIC. `v`, `counter` and `gic` outlive it.
+    /// Connects timer and PMU interrupts and the system registers of timer and GIC. `v`, `counter` and `gic`
+    /// outlive it.
     Cpu(arch::Vcpu& v, const arch::CounterPort& counter, devices::GicV3& gic);
 
     /// Adds a profiling unit. `memory` outlives the Cpu.
@@ -24,8 +25,8 @@ class Cpu {
     /// Power-on state, ready to execute from `entry`. On the vCPU's thread, or while no thread runs it.
     void begin(PowerState::Entry entry);
 
-    /// After RunResult::wait: true when the instruction was WFE, not WFI. The events that end a WFE are not all seen, so
-    /// such a wait must be short.
+    /// After RunResult::wait: true when the instruction was WFE, not WFI. The events that end a WFE are not
+    /// all seen, so such a wait must be short.
     bool waits_for_event() const;
 
     arch::Vcpu& vcpu;

@@ -12,13 +12,15 @@ namespace {
 
 constexpr std::size_t kFirstOutput = std::size_t{64} << 20;
 
-/// Makes room for more output: doubles, up to one byte more than `limit` so that too much shows. False: limit exceeded.
+/// Makes room for more output: doubles, up to one byte more than `limit` so that too much shows. False: limit
+/// exceeded.
 bool grow(std::vector<u8>& out, std::size_t used, u64 limit) {
     if (used > limit) {
         return false;
     }
     if (used == out.size()) {
-        out.resize(static_cast<std::size_t>(std::min<u64>(std::max(out.size() * 2, kFirstOutput), limit + 1)));
+        out.resize(
+            static_cast<std::size_t>(std::min<u64>(std::max(out.size() * 2, kFirstOutput), limit + 1)));
     }
     return true;
 }
@@ -52,7 +54,8 @@ Result<std::vector<u8>> decompress_gzip(std::span<const u8> data, u64 limit) {
             return too_big(limit);
         }
         constexpr std::size_t kChunk = std::size_t{1} << 30;
-        stream.next_in = const_cast<u8*>(data.data()) + consumed;  // zlib's interface; it does not write there
+        stream.next_in =
+            const_cast<u8*>(data.data()) + consumed;  // zlib's interface; it does not write there
         stream.avail_in = static_cast<uInt>(std::min(data.size() - consumed, kChunk));
         stream.next_out = out.data() + used;
         stream.avail_out = static_cast<uInt>(std::min(out.size() - used, kChunk));

@@ -55,8 +55,8 @@ std::string dump_registers(const Cpu& cpu) {
         out += fmt::format("{}x{:<2} {:016x}", n % 4 == 0 ? "  " : "  ", n, s.x[n]);
         out += n % 4 == 3 || n == 30 ? "\n" : "";
     }
-    out += fmt::format("  esr {:016x}  far {:016x}  elr {:016x}  spsr {:016x}\n", s.esr_el1, s.far_el1, s.elr_el1,
-                       s.spsr_el1);
+    out += fmt::format("  esr {:016x}  far {:016x}  elr {:016x}  spsr {:016x}\n", s.esr_el1, s.far_el1,
+                       s.elr_el1, s.spsr_el1);
     out += fmt::format("  sctlr {:016x}  tcr {:016x}  ttbr0 {:016x}  ttbr1 {:016x}\n", s.sctlr_el1, s.tcr_el1,
                        s.ttbr0_el1, s.ttbr1_el1);
     out += fmt::format("  vbar {:016x}  sp_el0 {:016x}  tpidr_el1 {:016x}  irq {}\n", s.vbar_el1, s.sp_el0,

@@ -1,5 +1,5 @@
-// Who gives vCPUs host threads. Two ways: a thread for each (vcpu_thread.cpp), or one thread for all in a fixed order
-// (insn_scheduler.cpp).
+// Who gives vCPUs host threads. Two ways: a thread for each (vcpu_thread.cpp), or one thread for all in a
+// fixed order (insn_scheduler.cpp).
 #pragma once
 
 #include <chrono>
@@ -26,8 +26,8 @@ class Executor {
     /// Makes threads look at control.stopping(); any thread.
     virtual void kick() = 0;
 
-    /// After control.stop() and kick(): waits until no vCPU executes and ends the threads. False where one does not come
-    /// back in time. Does nothing where no thread runs.
+    /// After control.stop() and kick(): waits until no vCPU executes and ends the threads. False where one
+    /// does not come back in time. Does nothing where no thread runs.
     virtual bool join(std::chrono::milliseconds timeout) = 0;
 };
 
@@ -41,7 +41,8 @@ struct ExecutorContext {
 /// One host thread per vCPU, guest time following the host.
 std::unique_ptr<Executor> make_threaded_executor(const ExecutorContext& context);
 
-/// One host thread, vCPUs in turn, guest time following the operations executed. `clock` is what the counter counts.
+/// One host thread, vCPUs in turn, guest time following the operations executed. `clock` is what the counter
+/// counts.
 std::unique_ptr<Executor> make_insn_executor(const ExecutorContext& context, InsnClock& clock);
 
 }  // namespace vmm

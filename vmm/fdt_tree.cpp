@@ -14,8 +14,12 @@ enum Phandle : u32 { kGicPhandle = 1, kClockPhandle = 2 };
 enum IrqType : u32 { kSpi = 0, kPpi = 1 };
 enum IrqTrigger : u32 { kEdgeRising = 1, kLevelHigh = 4, kLevelLow = 8 };
 
-constexpr u32 spi(unsigned intid) { return intid - devices::GicV3::kFirstSpi; }
-constexpr u32 ppi(unsigned intid) { return intid - devices::GicV3::kFirstPpi; }
+constexpr u32 spi(unsigned intid) {
+    return intid - devices::GicV3::kFirstSpi;
+}
+constexpr u32 ppi(unsigned intid) {
+    return intid - devices::GicV3::kFirstPpi;
+}
 
 std::string at(const char* name, u64 address) {
     return fmt::format("{}@{:x}", name, address);
@@ -162,7 +166,8 @@ Result<std::vector<u8>> build_device_tree(const FdtInput& input) {
         write_psci(fdt);
         const auto aliases = fdt.node("aliases");
         for (unsigned n = 0; n < kUarts; ++n) {
-            fdt.text(fmt::format("serial{}", n).c_str(), fmt::format("/{}", at("serial", uart_window(n).base)));
+            fdt.text(fmt::format("serial{}", n).c_str(),
+                     fmt::format("/{}", at("serial", uart_window(n).base)));
         }
     }
     return fdt.finish();

@@ -12,8 +12,8 @@
 
 namespace vmm {
 
-/// Nodes are opened and closed by Node objects, so they nest as C++ scopes do. Errors are remembered: finish() reports the
-/// first one.
+/// Nodes are opened and closed by Node objects, so they nest as C++ scopes do. Errors are remembered:
+/// finish() reports the first one.
 class FdtWriter {
   public:
     FdtWriter();
@@ -35,7 +35,9 @@ class FdtWriter {
 
     void flag(const char* name);
     void cells(const char* name, std::span<const u32> values);
-    void cells(const char* name, std::initializer_list<u32> values) { cells(name, std::span(values.begin(), values.size())); }
+    void cells(const char* name, std::initializer_list<u32> values) {
+        cells(name, std::span(values.begin(), values.size()));
+    }
     /// 64-bit values, two cells each.
     void cells64(const char* name, std::initializer_list<u64> values);
     void text(const char* name, std::string_view value);
@@ -51,8 +53,8 @@ class FdtWriter {
     void bytes(const char* name, const void* data, std::size_t size);
 
     std::vector<u8> buffer_;
-    int error_ = 0;   // libfdt's; once set, nothing more is written
-    int depth_ = 0;   // open nodes
+    int error_ = 0;  // libfdt's; once set, nothing more is written
+    int depth_ = 0;  // open nodes
 };
 
 }  // namespace vmm

@@ -9,13 +9,14 @@
 
 namespace vmm {
 
-/// Blocks SIGHUP, SIGINT, SIGTERM and SIGQUIT in the calling thread and all it creates from now on; they arrive here.
-/// SIGPIPE is ignored: a closed standard output is an error of write().
+/// Blocks SIGHUP, SIGINT, SIGTERM and SIGQUIT in the calling thread and all it creates from now on; they
+/// arrive here. SIGPIPE is ignored: a closed standard output is an error of write().
 class HostEvents {
   public:
     static Result<HostEvents> create();
 
-    /// Waits for a signal, for `fd` to become readable, or for `timeout`. Returns the signal's number, or nullopt.
+    /// Waits for a signal, for `fd` to become readable, or for `timeout`. Returns the signal's number, or
+    /// nullopt.
     std::optional<int> wait(int fd, std::chrono::milliseconds timeout);
 
   private:

@@ -8,8 +8,8 @@
 
 namespace vmm {
 
-/// Read on the one thread that runs the vCPUs, where it is exact even within an instruction; elsewhere it shows the start
-/// of the running slice.
+/// Read on the one thread that runs the vCPUs, where it is exact even within an instruction; elsewhere it
+/// shows the start of the running slice.
 class InsnClock final : public Clock {
   public:
     u64 now_ns() const override {

@@ -1,4 +1,5 @@
-// All vCPUs on one host thread, in a fixed order, with time that only their own progress moves: runs repeat exactly.
+// All vCPUs on one host thread, in a fixed order, with time that only their own progress moves: runs repeat
+// exactly.
 #include <algorithm>
 #include <condition_variable>
 #include <mutex>
@@ -80,7 +81,8 @@ class InsnExecutor final : public Executor {
         const u64 now = context_.counter->count();
         const u64 deadline = cpu.timer.next_deadline_count();
         clock_.begin_slice(cpu.vcpu);
-        const arch::RunResult result = cpu.vcpu.run(std::clamp<u64>(deadline > now ? deadline - now : 1, 1, kSlice));
+        const arch::RunResult result =
+            cpu.vcpu.run(std::clamp<u64>(deadline > now ? deadline - now : 1, 1, kSlice));
         clock_.end_slice();
         waiting_[i] = result == arch::RunResult::wait && !cpu.waits_for_event();
         return true;

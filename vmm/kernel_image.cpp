@@ -38,7 +38,8 @@ bool has_at(Bytes bytes, u64 offset, std::string_view magic) {
            std::memcmp(bytes.data() + offset, magic.data(), magic.size()) == 0;
 }
 
-// ── PE ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
+// ── PE
+// ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 constexpr u16 kPeMachineArm64 = 0xAA64;
 
@@ -69,7 +70,8 @@ u64 pe_file_size(Bytes bytes) {
     return end;
 }
 
-// ── Image ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+// ── Image
+// ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 constexpr u64 kImageMagicOffset = 56;
 constexpr u64 kImageHeaderBytes = 64;
@@ -82,7 +84,8 @@ Result<KernelImage> parse_image(std::vector<u8> file) {
     constexpr u64 kLegacyTextOffset = 0x80000;
     const Bytes bytes(file);
     if (bytes.size() < kImageHeaderBytes) {
-        return fail("the Image is truncated: {} bytes, its header alone has {}", bytes.size(), kImageHeaderBytes);
+        return fail("the Image is truncated: {} bytes, its header alone has {}", bytes.size(),
+                    kImageHeaderBytes);
     }
     const u64 flags = *load<u64>(bytes, 24);
     if (bit(flags, 0)) {
@@ -106,7 +109,8 @@ Result<KernelImage> parse_image(std::vector<u8> file) {
     return image;
 }
 
-// ── ELF ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+// ── ELF
+// ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 Result<Elf64_Ehdr> elf_header(Bytes bytes) {
     const std::optional<Elf64_Ehdr> header = load<Elf64_Ehdr>(bytes, 0);
@@ -126,8 +130,9 @@ Result<Elf64_Ehdr> elf_header(Bytes bytes) {
 
 /// The entry point is a virtual address; the segment that holds it says where that is in memory.
 u64 physical_entry(u64 entry, const Elf64_Phdr& header) {
-    return entry >= header.p_vaddr && entry - header.p_vaddr < header.p_memsz ? entry - header.p_vaddr + header.p_paddr
-                                                                              : entry;
+    return entry >= header.p_vaddr && entry - header.p_vaddr < header.p_memsz
+               ? entry - header.p_vaddr + header.p_paddr
+               : entry;
 }
 
 Result<KernelImage> parse_elf(std::vector<u8> file) {
@@ -165,7 +170,8 @@ Result<KernelImage> parse_elf(std::vector<u8> file) {
     return image;
 }
 
-// ── EFI zboot ──────────────────────────────────────────────────────────────────────────────────────────────────────
+// ── EFI zboot
+// ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 bool is_zboot(Bytes bytes) {
     return has_at(bytes, 0, "MZ") && has_at(bytes, 4, "zimg");
@@ -203,7 +209,8 @@ Result<Unpacked> unpack_zboot(Bytes bytes) {
     return fail("is an EFI zboot image compressed with '{}'; accepted: gzip, zstd", printable);
 }
 
-// ── What else a file may be ────────────────────────────────────────────────────────────────────────────────────────
+// ── What else a file may be
+// ────────────────────────────────────────────────────────────────────────────────────────
 
 std::string name_of_stranger(Bytes bytes) {
     struct Magic {
@@ -218,7 +225,10 @@ std::string name_of_stranger(Bytes bytes) {
         {0x24, "\x18\x28\x6f\x01", "a 32-bit Arm Linux kernel"},
         {0, "\x27\x05\x19\x56", "a U-Boot image"},
         {0, "\xd0\x0d\xfe\xed", "a flattened device tree (or a FIT image)"},
-        {0, "\xfd" "7zXZ", "xz-compressed"},
+        {0,
+         "\xfd"
+         "7zXZ",
+         "xz-compressed"},
         {0, "\x28\xb5\x2f\xfd", "zstd-compressed"},
         {0, "BZh", "bzip2-compressed"},
         {0, "\x04\x22\x4d\x18", "lz4-compressed"},

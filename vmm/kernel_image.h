@@ -1,7 +1,7 @@
 // Kernel files: what kind they are, and the plain image inside. Knows no guest memory.
 //
-// Accepted: arm64 Image (Linux Documentation/arch/arm64/booting.rst), the same compressed with gzip, EFI zboot images
-// with a gzip or zstd payload, and bare-metal AArch64 ELF files.
+// Accepted: arm64 Image (Linux Documentation/arch/arm64/booting.rst), the same compressed with gzip, EFI
+// zboot images with a gzip or zstd payload, and bare-metal AArch64 ELF files.
 #pragma once
 
 #include <span>
@@ -39,7 +39,8 @@ struct KernelImage {
 /// The most an uncompressed kernel may measure.
 inline constexpr u64 kMaxKernelBytes = u64{1} << 30;
 
-/// Recognises and unpacks `file`. Errors say what the file is and what would be accepted; the caller prepends its name.
+/// Recognises and unpacks `file`. Errors say what the file is and what would be accepted; the caller prepends
+/// its name.
 Result<KernelImage> parse_kernel(std::vector<u8> file);
 
 /// Reads a whole file of at most `limit` bytes.

@@ -45,7 +45,8 @@ devices::virtio::Entropy::Source repeatable_source() {
 
 }  // namespace
 
-// ── Assembly ───────────────────────────────────────────────────────────────────────────────────────────────────────
+// ── Assembly
+// ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 Result<std::unique_ptr<Machine>> Machine::create(const MachineConfig& config) {
     std::unique_ptr<Machine> machine(new Machine(config));
@@ -56,8 +57,8 @@ Result<std::unique_ptr<Machine>> Machine::create(const MachineConfig& config) {
     machine->build_cpus();
     VMM_TRY_VOID(machine->build_devices());
     VMM_TRY_VOID(machine->write_dtb());
-    log("vmm").info("# vmm run -k {} -m {} -c {} --name {} ({}, {})", config.kernel, config.memory >> 20, config.cpus,
-                    config.name, machine->files_.kernel.description, config.cpu_model);
+    log("vmm").info("# vmm run -k {} -m {} -c {} --name {} ({}, {})", config.kernel, config.memory >> 20,
+                    config.cpus, config.name, machine->files_.kernel.description, config.cpu_model);
     return machine;
 }
 
@@ -175,7 +176,8 @@ void Machine::build_cpus() {
         }
     }
     const ExecutorContext context{cpus_, &control_, counter_.get()};
-    executor_ = insn_clock_ != nullptr ? make_insn_executor(context, *insn_clock_) : make_threaded_executor(context);
+    executor_ =
+        insn_clock_ != nullptr ? make_insn_executor(context, *insn_clock_) : make_threaded_executor(context);
 }
 
 Result<> Machine::build_devices() {
@@ -211,7 +213,8 @@ Result<> Machine::write_dtb() const {
     return {};
 }
 
-// ── Running ────────────────────────────────────────────────────────────────────────────────────────────────────────
+// ── Running
+// ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 void Machine::boot() {
     place_boot_files(files_, plan_, dtb_, memory_->ram());
@@ -225,7 +228,8 @@ void Machine::reset() {
         cpu->power.switch_off();
         cpu->begin({});
     }
-    // Memory starts empty again; where parts cannot be given back the boot files simply overwrite what they need.
+    // Memory starts empty again; where parts cannot be given back the boot files simply overwrite what they
+    // need.
     if (auto discarded = memory_->discard({kRamBase, config_.memory}); !discarded) {
         log("vmm").info("reset: memory keeps its content: {}", discarded.error().text);
     }
@@ -292,7 +296,8 @@ int Machine::run(HostEvents& events) {
     for (;;) {
         auto wait = std::chrono::milliseconds(1000);
         if (config_.timeout_seconds != 0) {
-            const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(deadline - steady_clock::now());
+            const auto left =
+                std::chrono::duration_cast<std::chrono::milliseconds>(deadline - steady_clock::now());
             wait = std::clamp(left + 1ms, 0ms, wait);
         }
         const std::optional<int> signal = events.wait(control_.event_fd(), wait);
@@ -313,8 +318,9 @@ int Machine::run(HostEvents& events) {
                        static_cast<int>(ExitStatus::signal_base) + *signal);
         } else if (config_.timeout_seconds != 0 && steady_clock::now() >= deadline) {
             pause(StopReason::host);
-            const int status = end(fmt::format("--timeout: the guest still ran after {} s", config_.timeout_seconds).c_str(),
-                                   static_cast<int>(ExitStatus::timeout));
+            const int status =
+                end(fmt::format("--timeout: the guest still ran after {} s", config_.timeout_seconds).c_str(),
+                    static_cast<int>(ExitStatus::timeout));
             std::fputs(dump().c_str(), stderr);
             return status;
         }
@@ -325,7 +331,8 @@ int Machine::run(HostEvents& events) {
 }
 
 std::size_t Machine::console_input(std::span<const u8> bytes) {
-    return virtio_console_ != nullptr ? virtio_console_->push_input(bytes) : uarts_.front()->push_input(bytes);
+    return virtio_console_ != nullptr ? virtio_console_->push_input(bytes)
+                                      : uarts_.front()->push_input(bytes);
 }
 
 std::string Machine::dump() {
@@ -350,8 +357,9 @@ void Machine::log_statistics() const {
         operations += cpu->vcpu.ops_executed();
         if (cpu->spe != nullptr) {
             const spe::ProfilingStats stats = cpu->spe->stats();
-            log("spe").info("vCPU {}: {} samples of {} operations, {} filtered, {} records, {} bytes", cpu->index(),
-                            stats.samples, stats.population, stats.filtered, stats.records, stats.bytes);
+            log("spe").info("vCPU {}: {} samples of {} operations, {} filtered, {} records, {} bytes",
+                            cpu->index(), stats.samples, stats.population, stats.filtered, stats.records,
+                            stats.bytes);
         }
     }
     const f64 seconds = std::chrono::duration<f64>(std::chrono::steady_clock::now() - started_).count();
@@ -359,7 +367,8 @@ void Machine::log_statistics() const {
                     seconds > 0 ? static_cast<f64>(operations) / seconds / 1e6 : 0.0);
 }
 
-// ── devices::PowerControl ──────────────────────────────────────────────────────────────────────────────────────────
+// ── devices::PowerControl
+// ──────────────────────────────────────────────────────────────────────────────────────────
 
 Cpu* Machine::cpu_by_affinity(u64 mpidr) {
     for (const auto& cpu : cpus_) {

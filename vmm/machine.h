@@ -1,8 +1,8 @@
 // The machine: owns all parts, connects them, runs them, ends them.
 //
-// Threads: vCPUs as the executor sees fit; one for console input, one for console output, one per virtio device; the main
-// thread, inside run(), waits for whatever ends or pauses the guest. Resetting and dumping happen on the main thread while
-// no vCPU executes.
+// Threads: vCPUs as the executor sees fit; one for console input, one for console output, one per virtio
+// device; the main thread, inside run(), waits for whatever ends or pauses the guest. Resetting and dumping
+// happen on the main thread while no vCPU executes.
 #pragma once
 
 #include <chrono>
@@ -59,7 +59,8 @@ class Machine final : private devices::PowerControl {
     // Running.
     void boot();
     void reset();
-    /// Brings all vCPU threads to a halt; ends the process where that fails, because nothing can be trusted then.
+    /// Brings all vCPU threads to a halt; ends the process where that fails, because nothing can be trusted
+    /// then.
     void pause(StopReason reason);
     void resume();
     void kick_cpus();
@@ -99,7 +100,8 @@ class Machine final : private devices::PowerControl {
     std::vector<std::unique_ptr<devices::Uart16550>> uarts_;
     std::vector<std::unique_ptr<devices::ByteSink>> unconnected_;  // where UARTs other than the console write
     std::unique_ptr<devices::Pl031> rtc_;
-    std::vector<std::unique_ptr<devices::virtio::VirtioDevice>> virtio_devices_;  // until their transports own them
+    std::vector<std::unique_ptr<devices::virtio::VirtioDevice>>
+        virtio_devices_;  // until their transports own them
     std::vector<std::unique_ptr<devices::virtio::MmioTransport>> transports_;
     devices::virtio::Console* virtio_console_ = nullptr;
 

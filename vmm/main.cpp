@@ -62,7 +62,8 @@ int run(std::span<const char* const> arguments) {
 
 int main(int argc, char** argv) {
     try {
-        return run(std::span<const char* const>(argv, static_cast<std::size_t>(argc)).subspan(argc > 0 ? 1 : 0));
+        return run(
+            std::span<const char* const>(argv, static_cast<std::size_t>(argc)).subspan(argc > 0 ? 1 : 0));
     } catch (const std::bad_alloc&) {
         vmm::restore_terminal();
         return report({"out of memory", vmm::ExitStatus::host_error});

@@ -61,7 +61,9 @@ constexpr devices::Window gic_redistributor_window(unsigned cpus) {
 }
 
 /// Affinity fields of vCPU `index`: 16 to a cluster, because a GIC group SGI names at most 16 targets.
-constexpr u64 cpu_affinity(unsigned index) { return u64{index >> 4} << 8 | (index & 15); }
+constexpr u64 cpu_affinity(unsigned index) {
+    return u64{index >> 4} << 8 | (index & 15);
+}
 
 /// A row of the table: a window with as many interrupts as its devices have.
 struct MemoryMapRow {
@@ -73,16 +75,18 @@ struct MemoryMapRow {
 };
 
 inline constexpr std::array kMemoryMap{
-    MemoryMapRow{"uart", kUartBase, kUarts * kUartStride, kUartIntid, kUarts},
+    MemoryMapRow{"uart", kUartBase, kUarts* kUartStride, kUartIntid, kUarts},
     MemoryMapRow{"rtc", kRtcWindow.base, kRtcWindow.size, kRtcIntid, 1},
-    MemoryMapRow{"virtio", kVirtioBase, kVirtioSlots * devices::virtio::MmioTransport::kWindowSize, kVirtioIntid,
-                 kVirtioSlots},
-    MemoryMapRow{"gicr", gic_redistributor_base(kMaxCpus), kGicDistributorBase - gic_redistributor_base(kMaxCpus)},
+    MemoryMapRow{"virtio", kVirtioBase, kVirtioSlots* devices::virtio::MmioTransport::kWindowSize,
+                 kVirtioIntid, kVirtioSlots},
+    MemoryMapRow{"gicr", gic_redistributor_base(kMaxCpus),
+                 kGicDistributorBase - gic_redistributor_base(kMaxCpus)},
     MemoryMapRow{"gicd", kGicDistributorWindow.base, kGicDistributorWindow.size},
     MemoryMapRow{"ram", kRamBase, kMaxRam},
 };
 
-inline constexpr std::array<unsigned, 4> kPrivateIntids{kSpeIntid, kPmuIntid, kVirtualTimerIntid, kPhysicalTimerIntid};
+inline constexpr std::array<unsigned, 4> kPrivateIntids{kSpeIntid, kPmuIntid, kVirtualTimerIntid,
+                                                        kPhysicalTimerIntid};
 
 /// True when no two windows and no two interrupts coincide and everything lies where it must.
 template <std::size_t N>
@@ -92,8 +96,9 @@ constexpr bool memory_map_is_sound(const std::array<MemoryMapRow, N>& rows) {
         if (a.size == 0 || a.base + a.size < a.base) {
             return false;
         }
-        if (a.intids != 0 && (a.first_intid < devices::GicV3::kFirstSpi ||
-                              a.first_intid + a.intids > devices::GicV3::kFirstSpi + devices::GicV3::kMaxSpis)) {
+        if (a.intids != 0 &&
+            (a.first_intid < devices::GicV3::kFirstSpi ||
+             a.first_intid + a.intids > devices::GicV3::kFirstSpi + devices::GicV3::kMaxSpis)) {
             return false;
         }
         for (std::size_t j = i + 1; j < N; ++j) {

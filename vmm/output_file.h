@@ -9,8 +9,8 @@
 
 namespace vmm {
 
-/// Replaces the file at `path` in one step: on any failure, what was there before is still there and nothing else. A
-/// path that names something other than a regular file (a pipe, a terminal) is written to as it is.
+/// Replaces the file at `path` in one step: on any failure, what was there before is still there and nothing
+/// else. A path that names something other than a regular file (a pipe, a terminal) is written to as it is.
 Result<> write_file(const std::string& path, std::span<const u8> bytes);
 
 }  // namespace vmm

@@ -1,4 +1,5 @@
-// The power state of one vCPU as PSCI sees it. Any thread may switch on; only the vCPU's own thread takes it further.
+// The power state of one vCPU as PSCI sees it. Any thread may switch on; only the vCPU's own thread takes it
+// further.
 #pragma once
 
 #include <condition_variable>

@@ -1,4 +1,5 @@
-// How vCPU threads and the main thread tell each other to stop: one flag, one reason, one descriptor to wait on.
+// How vCPU threads and the main thread tell each other to stop: one flag, one reason, one descriptor to wait
+// on.
 #pragma once
 
 #include <sys/eventfd.h>

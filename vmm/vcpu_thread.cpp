@@ -1,11 +1,11 @@
 // One host thread per vCPU: run, look at the timer, park.
+#include <pthread.h>
+
 #include <algorithm>
 #include <condition_variable>
 #include <mutex>
 #include <thread>
 #include <vector>
-
-#include <pthread.h>
 
 #include "vmm/base/check.h"
 #include "vmm/executor.h"

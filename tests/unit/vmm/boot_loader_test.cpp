@@ -72,7 +72,8 @@ TEST_CASE("a bare-metal program may sit anywhere in RAM, and nowhere else") {
     const auto high = plan_boot(elf_files(kRamBase + 64 * kMiB - 0x1000, 0x1000), ram);
     REQUIRE(high);
     REQUIRE(high->dtb == kRamBase);
-    for (const u64 pa : {u64{0}, kRamBase - 0x800, kRamBase + 64 * kMiB - 0x800, ~u64{0} - 0xFFF, u64{1} << 63}) {
+    for (const u64 pa :
+         {u64{0}, kRamBase - 0x800, kRamBase + 64 * kMiB - 0x800, ~u64{0} - 0xFFF, u64{1} << 63}) {
         REQUIRE_FALSE(plan_boot(elf_files(pa, 0x1000), ram));
     }
     REQUIRE_FALSE(plan_boot(elf_files(kRamBase, ~u64{0}), ram));

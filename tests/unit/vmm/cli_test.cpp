@@ -34,8 +34,8 @@ std::string refusal_of(std::vector<const char*> arguments) {
 }  // namespace
 
 TEST_CASE("the command line of the profiling use case is taken as kvmtool takes it") {
-    const MachineConfig config = config_of({"-k", "IMAGE", "-p", "earlycon kpti=off", "-c", "4", "-m", "2000", "--pmu",
-                                            "--spe", "--spe-max-buffer-size=256M"});
+    const MachineConfig config = config_of({"-k", "IMAGE", "-p", "earlycon kpti=off", "-c", "4", "-m", "2000",
+                                            "--pmu", "--spe", "--spe-max-buffer-size=256M"});
     REQUIRE(config.kernel == "IMAGE");
     REQUIRE(config.params == "earlycon kpti=off");
     REQUIRE(config.cpus == 4);
@@ -48,7 +48,7 @@ TEST_CASE("the command line of the profiling use case is taken as kvmtool takes 
 
 TEST_CASE("defaults are kvmtool's where it has them") {
     const MachineConfig config = config_of({"-k", "Image"});
-    REQUIRE(config.cpus == 2);                     // the host's
+    REQUIRE(config.cpus == 2);  // the host's
     REQUIRE(config.memory == 64 * (2 + 3) * kMiB);
     REQUIRE(config.kaslr_seed == 0);
     REQUIRE(config.console == ConsoleKind::serial);
@@ -71,11 +71,12 @@ TEST_CASE("default memory is limited by the host's and never below 64 MiB") {
 }
 
 TEST_CASE("every option reaches the configuration") {
-    const MachineConfig config = config_of({"-k",         "Image",     "-i",          "initrd",     "--name",     "x",
-                                            "-d",         "a.img",     "--disk",      "b.img,ro",   "--rng",      "--console",
-                                            "virtio",     "--dump-dtb", "t.dtb",      "--loglevel", "debug",      "--kaslr-seed",
-                                            "0x10",       "--cpu",     "max",         "--spe-version", "1.0",     "--spe-pin",
-                                            "mlock",      "--clock",   "insn",        "--timeout",  "7"});
+    const MachineConfig config =
+        config_of({"-k",     "Image",      "-i",     "initrd",        "--name", "x",
+                   "-d",     "a.img",      "--disk", "b.img,ro",      "--rng",  "--console",
+                   "virtio", "--dump-dtb", "t.dtb",  "--loglevel",    "debug",  "--kaslr-seed",
+                   "0x10",   "--cpu",      "max",    "--spe-version", "1.0",    "--spe-pin",
+                   "mlock",  "--clock",    "insn",   "--timeout",     "7"});
     REQUIRE(config.initrd == "initrd");
     REQUIRE(config.name == "x");
     REQUIRE(config.disks.size() == 2);

@@ -96,7 +96,8 @@ TEST_CASE("input reaches the guest whole, also when it takes a few bytes at a ti
 TEST_CASE("the end of input is no error, and the thread ends when asked even if the guest takes nothing") {
     {
         Pipe pipe;
-        const ConsoleInput input(pipe.fds[0], [](std::span<const u8> b) { return b.size(); }, [] { FAIL(); });
+        const ConsoleInput input(
+            pipe.fds[0], [](std::span<const u8> b) { return b.size(); }, [] { FAIL(); });
         pipe.close_writer();
     }
     {

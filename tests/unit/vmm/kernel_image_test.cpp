@@ -171,10 +171,12 @@ TEST_CASE("what is not a kernel is called by its name") {
 
 TEST_CASE("a file cut short is refused as truncated, wherever it is cut") {
     const Bytes plain = make_image(50'000);
-    for (const Bytes& whole : {gzip(plain), zboot(gzip(plain), "gzip"), zboot(zstd(plain), "zstd"), make_elf()}) {
+    for (const Bytes& whole :
+         {gzip(plain), zboot(gzip(plain), "gzip"), zboot(zstd(plain), "zstd"), make_elf()}) {
         const std::size_t tail = whole.size() > 10'000 && whole[0] == 'M' ? 600 : 1;
         for (std::size_t size = whole.size() - tail; size > 64; size = size * 7 / 8) {
-            const std::string text = refusal_of(Bytes(whole.begin(), whole.begin() + static_cast<long>(size)));
+            const std::string text =
+                refusal_of(Bytes(whole.begin(), whole.begin() + static_cast<long>(size)));
             INFO(size << " of " << whole.size() << ": " << text);
             const bool says_truncated = text.find("truncated") != std::string::npos;
             REQUIRE(says_truncated);
@@ -188,8 +190,8 @@ TEST_CASE("the PE sections of an Image tell when its end is missing") {
     put<u32>(file, 0x3C, 0x40);
     put_text(file, 0x40, std::string_view("PE\0\0", 4));
     put<u16>(file, 0x44, 0xAA64);
-    put<u16>(file, 0x46, 1);    // one section
-    put<u16>(file, 0x54, 0);    // no optional header
+    put<u16>(file, 0x46, 1);  // one section
+    put<u16>(file, 0x54, 0);  // no optional header
     put<u32>(file, 0x58 + 16, 4096);
     put<u32>(file, 0x58 + 20, 4096);
     REQUIRE(parse_kernel(file));
@@ -208,7 +210,8 @@ TEST_CASE("decompression stops at its limit") {
 TEST_CASE("damaged files of every kind are refused or loaded, never more") {
     Rng rng(42);
     const Bytes plain = make_image(3000);
-    const Bytes seeds[] = {plain, gzip(plain), zboot(gzip(plain), "gzip"), zboot(zstd(plain), "zstd"), make_elf()};
+    const Bytes seeds[] = {plain, gzip(plain), zboot(gzip(plain), "gzip"), zboot(zstd(plain), "zstd"),
+                           make_elf()};
     unsigned refused = 0;
     for (int round = 0; round < 4000; ++round) {
         Bytes file = seeds[rng.below(std::size(seeds))];
