@@ -27,6 +27,9 @@ using namespace std::chrono_literals;
 constexpr u64 kMpidrRes1 = u64{1} << 31;
 constexpr u64 kMpidrAffinity = 0xFF'00FF'FFFF;
 constexpr auto kPauseTimeout = 10s;
+constexpr std::chrono::milliseconds kNoHurry = 24h * 365;
+constexpr std::chrono::milliseconds kPrintPatience =
+    1s;  // for a reader of our output, once the run has to end
 
 /// Takes what the guest prints to a UART that is not connected.
 class NullSink final : public devices::ByteSink {
@@ -243,6 +246,10 @@ void Machine::kick_cpus() {
 void Machine::pause(StopReason reason) {
     control_.stop(reason);
     executor_->kick();
+    // A vCPU may be waiting for standard output to take what the guest prints.
+    if (!executor_->join(kPrintPatience)) {
+        output_.abandon();
+    }
     if (!executor_->join(kPauseTimeout)) {
         restore_terminal();
         std::fprintf(stderr, "vmm: internal error: a vCPU does not stop\n%s", dump_unsafely().c_str());
@@ -255,9 +262,20 @@ void Machine::resume() {
     executor_->start();
 }
 
+void Machine::drain_output(std::chrono::milliseconds patience) {
+    const auto start = std::chrono::steady_clock::now();
+    while (!output_.flush_for(100ms)) {
+        if (events_->wait(-1, 0ms) || std::chrono::steady_clock::now() - start >= patience) {
+            output_.abandon();
+        }
+    }
+}
+
 int Machine::end(const char* why, int status) {
     input_.reset();
-    output_.flush();
+    // A guest that is done waits for its reader; a run that was ended from outside does not.
+    const bool ended_by_guest = status == static_cast<int>(ExitStatus::ok);
+    drain_output(ended_by_guest ? kNoHurry : kPrintPatience);
     restore_terminal();
     if (why != nullptr) {
         std::fprintf(stderr, "vmm: %s\n", why);
@@ -283,6 +301,7 @@ std::optional<int> Machine::handle_stop() {
 
 int Machine::run(HostEvents& events) {
     using std::chrono::steady_clock;
+    events_ = &events;
     const auto deadline = steady_clock::now() + std::chrono::seconds(config_.timeout_seconds);
     make_terminal_raw(STDIN_FILENO);
     input_ = std::make_unique<ConsoleInput>(

@@ -67,6 +67,8 @@ class Machine final : private devices::PowerControl {
     /// An exit status where the stop reason ends the run; nullopt where the guest goes on.
     std::optional<int> handle_stop();
     int end(const char* why, int status);
+    /// Waits until standard output has taken everything; a signal ends the wait, and so does `patience`.
+    void drain_output(std::chrono::milliseconds patience);
     std::size_t console_input(std::span<const u8> bytes);
     void log_statistics() const;
 
@@ -105,6 +107,7 @@ class Machine final : private devices::PowerControl {
     std::vector<std::unique_ptr<devices::virtio::MmioTransport>> transports_;
     devices::virtio::Console* virtio_console_ = nullptr;
 
+    HostEvents* events_ = nullptr;  // inside run()
     const std::chrono::steady_clock::time_point started_ = std::chrono::steady_clock::now();
     std::unique_ptr<Executor> executor_;
     std::unique_ptr<ConsoleInput> input_;  // last: its thread uses what stands above

@@ -3,6 +3,7 @@
 #include <poll.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <chrono>
 
@@ -12,16 +13,23 @@ namespace {
 
 constexpr auto kGather = std::chrono::microseconds(500);
 
-/// Writes all of `bytes`; false when the descriptor is of no use any more.
-bool write_all(int fd, std::span<const u8> bytes) {
+/// A pipe that is writable takes this much without blocking.
+constexpr std::size_t kChunk = 4096;
+
+/// Writes all of `bytes`; false when the descriptor is of no use any more, or not ready although `abandoned`.
+bool write_all(int fd, std::span<const u8> bytes, const std::atomic<bool>& abandoned) {
     while (!bytes.empty()) {
-        const ssize_t n = ::write(fd, bytes.data(), bytes.size());
+        pollfd wait{fd, POLLOUT, 0};
+        if (::poll(&wait, 1, 100) <= 0) {
+            if (abandoned) {
+                return false;
+            }
+            continue;
+        }
+        const ssize_t n = ::write(fd, bytes.data(), std::min(bytes.size(), kChunk));
         if (n > 0) {
             bytes = bytes.subspan(static_cast<std::size_t>(n));
-        } else if (n < 0 && errno == EAGAIN) {
-            pollfd wait{fd, POLLOUT, 0};
-            ::poll(&wait, 1, 100);
-        } else if (n >= 0 || errno != EINTR) {
+        } else if (n >= 0 || (errno != EINTR && errno != EAGAIN)) {
             return false;
         }
     }
@@ -43,8 +51,8 @@ FdSink::~FdSink() {
 
 void FdSink::put(std::span<const u8> bytes) {
     std::unique_lock lock(mutex_);
-    room_.wait(lock, [&] { return failed_ || waiting_.size() < limit_; });
-    if (failed_) {
+    room_.wait(lock, [&] { return failed_ || abandoned_ || waiting_.size() < limit_; });
+    if (failed_ || waiting_.size() >= limit_) {
         return;
     }
     const bool was_idle = waiting_.empty() && !writing_;
@@ -60,6 +68,17 @@ void FdSink::flush() {
     room_.wait(lock, [&] { return failed_ || (waiting_.empty() && !writing_); });
 }
 
+bool FdSink::flush_for(std::chrono::milliseconds timeout) {
+    std::unique_lock lock(mutex_);
+    return room_.wait_for(lock, timeout, [&] { return failed_ || (waiting_.empty() && !writing_); });
+}
+
+void FdSink::abandon() {
+    const std::lock_guard lock(mutex_);
+    abandoned_ = true;
+    room_.notify_all();
+}
+
 void FdSink::run() {
     std::vector<u8> batch;
     std::unique_lock lock(mutex_);
@@ -68,13 +87,14 @@ void FdSink::run() {
         if (waiting_.empty()) {
             return;
         }
-        // Guests print byte by byte: a short wait turns many small writes into one, and spares the guest the wake-ups.
+        // Guests print byte by byte: a short wait turns many small writes into one, and spares the guest the
+        // wake-ups.
         work_.wait_for(lock, kGather, [&] { return stopping_; });
         batch.clear();
         batch.swap(waiting_);
         writing_ = true;
         lock.unlock();
-        const bool written = write_all(fd_, batch);
+        const bool written = write_all(fd_, batch, abandoned_);
         lock.lock();
         writing_ = false;
         if (!written) {

@@ -1,6 +1,9 @@
-// A ByteSink that writes to a file descriptor from a thread of its own, so that the guest never waits for a terminal.
+// A ByteSink that writes to a file descriptor from a thread of its own, so that the guest never waits for a
+// terminal.
 #pragma once
 
+#include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <mutex>
 #include <thread>
@@ -12,8 +15,8 @@ namespace vmm::devices {
 
 class FdSink final : public ByteSink {
   public:
-    /// Writes to `fd` (not owned). At most `limit` bytes wait to be written; when the reader of `fd` is slower than that,
-    /// put() blocks.
+    /// Writes to `fd` (not owned). At most `limit` bytes wait to be written; when the reader of `fd` is
+    /// slower than that, put() blocks.
     explicit FdSink(int fd, std::size_t limit = 1 << 20);
     /// Writes what is left, then ends the thread.
     ~FdSink() override;
@@ -22,6 +25,12 @@ class FdSink final : public ByteSink {
 
     /// Blocks until everything put so far has been written (or the descriptor has failed).
     void flush();
+    /// As flush(), but for `timeout` at most. False where it was not enough.
+    bool flush_for(std::chrono::milliseconds timeout);
+
+    /// For when the run has to end although nobody reads: from now on, what the descriptor does not take at
+    /// once is dropped, and nothing blocks any more.
+    void abandon();
 
   private:
     void run();
@@ -35,6 +44,7 @@ class FdSink final : public ByteSink {
     bool writing_ = false;
     bool failed_ = false;
     bool stopping_ = false;
+    std::atomic<bool> abandoned_{false};
     std::thread thread_;
 };
 

@@ -129,6 +129,22 @@ class Ends(unittest.TestCase):
         process.send_signal(signal.SIGTERM)
         self.assertEqual(process.wait(timeout=30), 143)
 
+    def test_a_reader_that_does_not_read_keeps_nobody_from_ending_the_run(self):
+        prints_for_ever = [*t.put_char("x"), 0x17FFFFFE]
+        process = self.start(prints_for_ever)
+        time.sleep(1)
+        process.send_signal(signal.SIGTERM)
+        self.assertEqual(process.wait(timeout=30), 143)
+        # The same when the guest has printed more than a pipe holds and powers off.
+        words = [0x52A00103,  # movz w3, #8, lsl #16
+                 t.put_char("x")[0], t.PUT_W2, 0x71000463, 0x54FFFFC1,  # put; subs w3, w3, #1; b.ne put
+                 *POWER_OFF]
+        process = self.start(words)
+        time.sleep(2)
+        self.assertIsNone(process.poll())
+        process.send_signal(signal.SIGTERM)
+        self.assertIn(process.wait(timeout=30), (0, 143))
+
     def terminal(self, words, *options):
         """A guest on a pseudo terminal of its own; returns its process and the terminal's two ends."""
         ours, theirs = pty.openpty()
