@@ -20,6 +20,13 @@ bool fp_trapped(const CpuState& s) {
     return fpen != 3 && !(fpen == 1 && s.el == 1);
 }
 
+/// AArch64.BranchAddr of the PC: where TCR_EL1.TBIn says so, the top byte of an address branched to is replaced by bit 55.
+u64 branch_address(const CpuState& s) {
+    const bool upper_half = bit(s.pc, 55);
+    const bool top_byte_ignored = bit(s.tcr_el1, upper_half ? 38 : 37);
+    return top_byte_ignored ? static_cast<u64>(sign_extend(s.pc, 56)) : s.pc;
+}
+
 }  // namespace
 
 Engine::Impl::Impl(Vcpu& vcpu) : v(vcpu), code(vcpu.ram()) {
@@ -37,6 +44,7 @@ Block* Engine::Impl::lookup() {
         ++generation;
         jump_tag = generation << 16 | v.mmu().fetch_context();
     }
+    v.s.pc = branch_address(v.s);
     const u64 pc = v.s.pc;
     if ((pc & 3) != 0) {
         v.pc_alignment_fault();
@@ -86,7 +94,7 @@ void Engine::Impl::begin_segment(s64 operations) {
     segment_budget = operations;
     segment_el = v.s.el;
     break_segment = false;
-    break_on_el_change = v.observer() != nullptr && v.observer()->armed();
+    break_on_el_change = (v.observer() != nullptr && v.observer()->armed()) || v.pmu().overflow_depends_on_el();
 }
 
 void Engine::Impl::account() {
@@ -95,16 +103,21 @@ void Engine::Impl::account() {
 }
 
 bool Engine::Impl::must_step() const {
-    return fp_trapped(v.s) || v.s.il != 0 || v.s.ss != 0;
+    return fp_trapped(v.s) || v.s.il != 0 || v.software_step_active();
 }
 
 Exec Engine::Impl::step(OpTrace* trace) {
+    v.s.pc = branch_address(v.s);
     const u64 pc = v.s.pc;
     if (trace != nullptr) {
         trace->pc = pc;
         trace->el = v.s.el;
     }
     --budget;
+    const bool stepping = v.software_step_active();
+    if (stepping && v.s.ss == 0) {
+        return v.software_step();  // active-pending: the step is over
+    }
     if (v.s.il != 0) {
         return v.illegal_state();
     }
@@ -146,6 +159,9 @@ Exec Engine::Impl::step(OpTrace* trace) {
     }
     if (result != Exec::branch && result != Exec::exception) {
         v.s.pc = pc + 4;
+    }
+    if (stepping && result != Exec::exception) {
+        v.s.ss = 0;  // active-not-pending becomes active-pending
     }
     return result;
 }
@@ -293,7 +309,7 @@ LoopExit Engine::Impl::run_segment(u64 limit) {
 }
 
 RunResult Engine::Impl::run(u64 limit) {
-    const u64 end = total_before + std::min(limit, v.pmu().ops_until_overflow());
+    const u64 end = total_before + limit;
     bool kicked = false;
     for (;;) {
         if (v.pins.take_attention()) {
@@ -309,7 +325,13 @@ RunResult Engine::Impl::run(u64 limit) {
         if (total_before >= end) {
             return RunResult::budget;
         }
-        switch (run_segment(end - total_before)) {
+        const u64 start = total_before;
+        const u64 until_overflow = v.pmu().ops_until_overflow();
+        const LoopExit exit = run_segment(std::min(end - start, until_overflow));
+        if (total_before - start >= until_overflow) {
+            v.pmu().sync();  // the interrupt comes with the operation that overflowed
+        }
+        switch (exit) {
             case LoopExit::wait: return RunResult::wait;
             case LoopExit::stop: return RunResult::stop;
             case LoopExit::budget:
@@ -384,15 +406,4 @@ void Vcpu::observer_changed() {
     engine_->observer_changed();
 }
 
-}  // namespace vmm::arch
-
-namespace vmm::arch {
-[[gnu::weak]] void Vcpu::begin_trace(OpTrace* trace) {
-    trace_ = trace;
-    ctx_ = unprivileged_ctx_ = kNoFastPath;
-}
-[[gnu::weak]] void Vcpu::end_trace() {
-    trace_ = nullptr;
-    context_changed();
-}
 }  // namespace vmm::arch

@@ -131,6 +131,19 @@ u64 Pmu::ops_until_overflow() const {
     return least;
 }
 
+bool Pmu::overflow_depends_on_el() const {
+    if (!active_ || interrupts_ == 0) {
+        return false;
+    }
+    const auto has_filter = [](u64 type) { return (type & (kFilterEl1 | kFilterEl0)) != 0; };
+    for (unsigned n = 0; n < kCounters; ++n) {
+        if (counts(n) && has_filter(types_[n])) {
+            return true;
+        }
+    }
+    return counts(kCycleCounter) && has_filter(cycle_filter_);
+}
+
 // ── Registers ────────────────────────────────────────────────────────────────────────────────────────────────────
 
 void Pmu::update() {

@@ -71,6 +71,9 @@ class Pmu {
     /// chained to it) enabled; ~0: none can. The engine limits its budget to this and calls sync() then.
     u64 ops_until_overflow() const;
 
+    /// ops_until_overflow() differs between Exception levels: the engine must look again when the level changes.
+    bool overflow_depends_on_el() const;
+
     // ── Registers, for the rows in pmu_sysregs.cpp ───────────────────────────────────────────────────────────────
 
     u64 pmcr() const;
