@@ -6,6 +6,8 @@
 
 #include <cstring>
 
+#include <algorithm>
+
 #include <catch2/catch.hpp>
 
 #include "vmm/base/rng.h"
@@ -62,14 +64,14 @@ Bytes zstd(const Bytes& plain) {
 
 Bytes zboot(const Bytes& payload, std::string_view type) {
     constexpr u32 kOffset = 0x1000;
-    Bytes bytes(kOffset);
+    constexpr std::size_t kTail = 512;  // what the linker appends
+    Bytes bytes(kOffset + payload.size() + kTail);
     put_text(bytes, 0, "MZ");
     put_text(bytes, 4, "zimg");
     put<u32>(bytes, 8, kOffset);
     put<u32>(bytes, 12, static_cast<u32>(payload.size()));
     put_text(bytes, 24, type);
-    bytes.insert(bytes.end(), payload.begin(), payload.end());
-    bytes.insert(bytes.end(), 512, 0);  // what the linker appends
+    std::copy(payload.begin(), payload.end(), bytes.begin() + kOffset);
     return bytes;
 }
 
