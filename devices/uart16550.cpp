@@ -39,6 +39,9 @@ constexpr u8 kTransmitterEmpty = 0x60;  // THRE and TEMT
 constexpr u8 kCts = 0x10, kDsr = 0x20, kRi = 0x40, kDcd = 0x80;
 constexpr u8 kTrailingRing = 0x04;
 
+/// LSR reads in a row that mean a polling driver.
+constexpr unsigned kPolling = 8;
+
 constexpr std::size_t kTriggers[4] = {1, 16, 32, 56};  // FCR bits 7:6, 64-byte FIFO
 
 }  // namespace
@@ -179,8 +182,8 @@ u8 Uart16550::read_msr() {
 }
 
 u8 Uart16550::read_lsr() {
-    // A driver that reads LSR twice in a row polls for input.
-    if (++lsr_polls_ >= 2) {
+    // A driver that reads nothing but LSR polls for input. (One that starts up reads it a few times in a row.)
+    if (++lsr_polls_ >= kPolling) {
         refill();
     }
     const u8 value = kTransmitterEmpty | (fifo_.empty() ? 0 : kDataReady) | (overrun_ ? kOverrun : 0);
