@@ -10,7 +10,8 @@ constexpr std::size_t kPiece = 4096;
 
 }  // namespace
 
-Console::Console(ByteSink& sink, Threading threading) : sink_(sink), worker_(threading, [this] { work(); }) {
+Console::Console(ByteSink& sink, Threading threading)
+    : sink_(sink), threading_(threading), worker_(threading, [this] { work(); }) {
     set_size(80, 25);
     config_[4] = 1;  // max_nr_ports
 }
@@ -38,17 +39,35 @@ std::size_t Console::push_input(std::span<const u8> bytes) {
 void Console::start(std::span<Virtqueue> queues, u64, Notifier& notifier) {
     queues_ = queues;
     notifier_ = &notifier;
+    listening_ = threading_ == Threading::inline_call;  // where nothing may depend on host time
+    gives_up_at_ = std::chrono::steady_clock::now() + kPatience;
+    quiet_at_ = gives_up_at_;
     worker_.start();
     worker_.wake();
+    worker_.wake_after(kPatience);
 }
 
 void Console::notify(unsigned) { worker_.wake(); }
 
 void Console::stop() { worker_.stop(); }
 
+void Console::consider_listening(bool printed) {
+    const auto now = std::chrono::steady_clock::now();
+    if (printed) {
+        quiet_at_ = std::min(now + kQuiet, gives_up_at_);
+        worker_.wake_after(std::chrono::ceil<std::chrono::milliseconds>(quiet_at_ - now));
+    }
+    listening_ = now >= quiet_at_;
+}
+
 void Console::work() {
-    transmit(queues_[kTransmit]);
-    receive(queues_[kReceive]);
+    const bool printed = transmit(queues_[kTransmit]);
+    if (!listening_) {
+        consider_listening(printed);
+    }
+    if (listening_) {
+        receive(queues_[kReceive]);
+    }
     const bool interrupt = queues_[kTransmit].interrupt_wanted();
     if (queues_[kReceive].interrupt_wanted() || interrupt) {
         notifier_->buffers_used();
@@ -64,14 +83,15 @@ void Console::print(std::span<const u8> guest_bytes) {
     }
 }
 
-void Console::transmit(Virtqueue& queue) {
+bool Console::transmit(Virtqueue& queue) {
+    bool printed = false;
     do {
         queue.disable_notifications();
         for (;;) {
             const Virtqueue::Pop popped = queue.pop(chain_);
             if (popped == Virtqueue::Pop::broken) {
                 notifier_->needs_reset();
-                return;
+                return printed;
             }
             if (popped == Virtqueue::Pop::empty) {
                 break;
@@ -80,11 +100,13 @@ void Console::transmit(Virtqueue& queue) {
                 print({segment.guest_data, segment.size});
             }
             queue.push(chain_.head, 0);
+            printed = true;
             if (worker_.stopping()) {
-                return;
+                return printed;
             }
         }
     } while (!queue.enable_notifications());
+    return printed;
 }
 
 void Console::receive(Virtqueue& queue) {

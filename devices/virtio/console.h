@@ -2,6 +2,7 @@
 #pragma once
 
 #include <array>
+#include <chrono>
 #include <deque>
 
 #include "devices/byte_sink.h"
@@ -14,12 +15,18 @@ class Console final : public VirtioDevice {
   public:
     static constexpr u32 kType = 3;
     static constexpr std::size_t kInputLimit = 1 << 20;
+    static constexpr std::chrono::milliseconds kQuiet{100};
+    static constexpr std::chrono::milliseconds kPatience{3000};
 
     /// `sink` outlives the console; it takes what the guest prints.
     explicit Console(ByteSink& sink, Threading threading = Threading::own_thread);
     ~Console() override;
 
     /// Input from the host; any thread. Returns how many bytes were taken: at most kInputLimit may wait.
+    ///
+    /// Drivers throw away what arrives while they set their console up, and there is no telling when they are done. So,
+    /// on a thread of its own, the console holds input back until the guest has printed something and then nothing for
+    /// kQuiet; or for kPatience after the start where it prints nothing, or without end.
     std::size_t push_input(std::span<const u8> bytes);
     /// Terminal size in characters; before the machine starts.
     void set_size(u16 columns, u16 rows);
@@ -39,15 +46,20 @@ class Console final : public VirtioDevice {
     static constexpr unsigned kTransmit = 1;
 
     void work();
+    void consider_listening(bool printed);
     void print(std::span<const u8> guest_bytes);
-    void transmit(Virtqueue& queue);
+    bool transmit(Virtqueue& queue);  // true where there was something
     void receive(Virtqueue& queue);
 
     ByteSink& sink_;
+    const Threading threading_;
     std::array<u8, 12> config_{};
     std::span<Virtqueue> queues_;
     Notifier* notifier_ = nullptr;
     Chain chain_;
+    bool listening_ = false;  // input may be delivered
+    std::chrono::steady_clock::time_point gives_up_at_;  // listening_ becomes true at the latest
+    std::chrono::steady_clock::time_point quiet_at_;     // ... and when nothing more is printed until then
     std::mutex input_mutex_;
     std::deque<u8> input_;
     Worker worker_;

@@ -29,6 +29,7 @@ void Worker::stop() {
     std::unique_lock lock(mutex_);
     started_ = false;
     woken_ = false;
+    alarm_.reset();
     stopping_.store(true, std::memory_order_relaxed);
     changed_.wait(lock, [this] { return !working_; });
     stopping_.store(false, std::memory_order_relaxed);
@@ -58,12 +59,30 @@ void Worker::wake() {
     changed_.notify_all();
 }
 
+void Worker::wake_after(std::chrono::milliseconds delay) {
+    const std::lock_guard lock(mutex_);
+    if (started_) {
+        alarm_ = std::chrono::steady_clock::now() + delay;
+        changed_.notify_all();
+    }
+}
+
 void Worker::run() {
     std::unique_lock lock(mutex_);
     for (;;) {
-        changed_.wait(lock, [this] { return quit_ || woken_; });
+        const auto due = [this] { return alarm_ && std::chrono::steady_clock::now() >= *alarm_; };
+        while (!quit_ && !woken_ && !due()) {
+            if (const auto alarm = alarm_) {
+                changed_.wait_until(lock, *alarm);
+            } else {
+                changed_.wait(lock);
+            }
+        }
         if (quit_) {
             return;
+        }
+        if (due()) {
+            alarm_.reset();
         }
         woken_ = false;
         working_ = true;

@@ -2,9 +2,11 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <functional>
 #include <mutex>
+#include <optional>
 #include <thread>
 
 #include "devices/virtio/device.h"
@@ -22,6 +24,8 @@ class Worker {
     void stop();
     /// Any thread; ignored while stopped. With Threading::inline_call, `work` runs within.
     void wake();
+    /// As wake(), once `delay` has passed; replaces an earlier delay. Nothing with Threading::inline_call.
+    void wake_after(std::chrono::milliseconds delay);
     /// True while stop() waits: `work` should come to an end. For `work` itself.
     bool stopping() const { return stopping_.load(std::memory_order_relaxed); }
 
@@ -36,6 +40,7 @@ class Worker {
     bool woken_ = false;
     bool working_ = false;
     bool quit_ = false;
+    std::optional<std::chrono::steady_clock::time_point> alarm_;  // wakes the thread then
     std::atomic<bool> stopping_{false};
     std::thread thread_;
 };

@@ -169,6 +169,39 @@ TEST_CASE("console output and input") {
     CHECK(receive.used_length(2) == 5);
 }
 
+TEST_CASE("console input waits for a guest that is setting up") {
+    TestRam ram(0x20000);
+    test::RecordingSink sink;
+    auto owned = std::make_unique<Console>(sink);
+    Console& console = *owned;
+    VirtioSetup t(std::move(owned), ram);
+    console.push_input(test::bytes_of("x"));
+    Driver receive(ram, kRamBase, 8);
+    Driver transmit(ram, kRamBase + 0x4000, 8);
+    t.negotiate(kFeatureVersion1);
+    t.set_up_queue(0, receive.layout());
+    t.set_up_queue(1, transmit.layout());
+    receive.post(0, {{kData + 0x1000, 4, true}});
+    const auto start = std::chrono::steady_clock::now();
+    t.driver_ok();
+    const bool prints = GENERATE(true, false);
+    if (prints) {
+        for (u16 n = 0; n < 5; ++n) {
+            transmit.post(n, {{kData, 1, false}});
+            t.notify(1);
+            std::this_thread::sleep_for(std::chrono::milliseconds(10));
+        }
+    }
+    CHECK(VirtioSetup::eventually([&] { return receive.used_index() == 1; }));
+    const auto waited = std::chrono::steady_clock::now() - start;
+    CHECK(waited >= (prints ? Console::kQuiet + std::chrono::milliseconds(40) : Console::kPatience));
+    // From then on there is no delay.
+    receive.post(1, {{kData + 0x1000, 4, true}});
+    t.notify(0);
+    console.push_input(test::bytes_of("y"));
+    CHECK(VirtioSetup::eventually([&] { return receive.used_index() == 2; }));
+}
+
 TEST_CASE("random register traffic with random rings is harmless") {
     TestRam ram(0x10000);
     test::RecordingSink sink;
