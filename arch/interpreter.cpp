@@ -212,6 +212,12 @@ resolve_link : {
 
 lookup_target:
     cpu.s.pc = target;
+    if (remaining <= 0 || attention.load(std::memory_order_relaxed) < 0) [[unlikely]] {
+        // Vectors that cannot be fetched come here for ever.
+        budget = remaining;
+        in_loop = false;
+        return attention.load(std::memory_order_relaxed) < 0 ? LoopExit::attention : LoopExit::budget;
+    }
     budget_now = remaining;
     block = lookup();
     if (block == nullptr) {

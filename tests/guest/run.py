@@ -33,7 +33,10 @@ def main() -> int:
         return 1
     failures = 0
     for options in runs:
-        command = [vmm, "run", "-k", elf, "-m", "64", "-c", "1", "--timeout", "60", "--nodefaults", *options]
+        command = [vmm, "run", "-k", elf, "-m", "64", "--nodefaults", *options]
+        for name, value in (("-c", "1"), ("--timeout", "60")):
+            if name not in options:
+                command += [name, value]
         result = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=90, check=False)
         output = [line.rstrip("\r") for line in result.stdout.splitlines()]
         if output != expected or result.returncode != status:
