@@ -192,8 +192,11 @@ other_pe:
 1:  write_movz x9, x11
     publish x9
     stlr x11, [x14]             // your turn: number X11
+    sev
     add x15, x14, #8
-2:  ldar x12, [x15]             // what the other one found, plus 1 << 32
+    b 4f
+2:  wfe
+4:  ldar x12, [x15]             // what the other one found, plus its number << 32
     lsr x1, x12, #32
     cmp x1, x11
     b.ne 2b
@@ -223,7 +226,9 @@ secondary:
     frame x9, F_CODE
     adr x14, turn
     mov x11, #1
-1:  ldar x12, [x14]
+    b 2f
+1:  wfe
+2:  ldar x12, [x14]
     cmp x12, x11
     b.ne 1b
     isb
@@ -231,7 +236,8 @@ secondary:
     orr x12, x0, x11, lsl #32
     add x15, x14, #8
     stlr x12, [x15]
+    sev
     add x11, x11, #1
-    b 1b
+    b 2b
 .balign 8
 turn: .quad 0, 0
