@@ -231,6 +231,9 @@ TEST_CASE("lowering: every operation of the loop means what its decode-table row
         }
     }
     REQUIRE(executed > 50'000);
+    // The inline paths of loads and stores were reached: the first-level TLB holds the data pages, writable ones.
+    REQUIRE(loop.v->tlb_.entry(kData).read_tag != kNoTag);
+    REQUIRE(loop.v->tlb_.entry(kData).write_tag != kNoTag);
 }
 
 }  // namespace vmm::arch::test
