@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "spe/latency_table.h"
 #include "spe/op_type.h"
 #include "spe/spe_words.h"
 
@@ -22,34 +23,6 @@ constexpr unsigned kL2Sets = 32;
 constexpr unsigned kL2Ways = 8;
 constexpr unsigned kLlcSets = 256;
 constexpr unsigned kLlcWays = 8;
-
-/// Cycles: a base and the width of the variation above it.
-struct Cycles {
-    u32 base;
-    u32 spread;
-};
-
-/// From issue to completion, without memory.
-constexpr Cycles execution_cycles(OpClass op_class) {
-    switch (op_class) {
-        case OpClass::multiply: return {2, 1};
-        case OpClass::divide: return {5, 7};
-        case OpClass::fp: return {2, 2};
-        case OpClass::fp_divide: return {7, 8};
-        case OpClass::fp_cond: return {2, 0};
-        case OpClass::simd: return {2, 1};
-        case OpClass::simd_fp: return {3, 1};
-        case OpClass::crypto: return {2, 1};
-        case OpClass::prefetch: return {1, 1};
-        case OpClass::cache_op: return {8, 12};
-        case OpClass::dc_zva: return {4, 4};
-        case OpClass::eret: return {12, 8};
-        case OpClass::store:
-        case OpClass::store_fp:
-        case OpClass::store_simd: return {1, 1};  // completes into the store buffer
-        default: return {1, 1};
-    }
-}
 
 /// Load-to-use, by where the data was.
 constexpr Cycles memory_cycles(MemoryLevel level) {
@@ -74,15 +47,6 @@ constexpr u16 data_source(MemoryLevel level) {
     }
     return 0;
 }
-
-constexpr Cycles kIssue{1, 6};
-constexpr Cycles kMispredictPenalty{8, 6};
-constexpr Cycles kAtomicExtra{4, 4};
-constexpr Cycles kMisalignedExtra{1, 1};
-constexpr Cycles kTlbHit{1, 0};
-constexpr Cycles kTlbRefill{5, 2};
-constexpr Cycles kTlbWalk{25, 30};
-constexpr Cycles kExceptionExtra{10, 8};
 
 }  // namespace
 
@@ -134,14 +98,14 @@ void BranchPredictor::clear() {
     targets_.fill({});
 }
 
-EventModel::EventModel(u8 pmsver, u64 seed)
+BasicModel::BasicModel(u8 pmsver, u64 seed)
     : pmsver_(pmsver),
       rng_(seed),
       l1_lines_(kL1Sets, kL1Ways),
       l2_pages_(kL2Sets, kL2Ways),
       llc_pages_(kLlcSets, kLlcWays) {}
 
-void EventModel::reset() {
+void BasicModel::reset() {
     l1_lines_.clear();
     l2_pages_.clear();
     llc_pages_.clear();
@@ -150,7 +114,7 @@ void EventModel::reset() {
 
 /// A line sampled recently is a hit. Of the others, an access of `size` bytes in a sequence is the first of its line once
 /// in 64/size times; the rest were brought in by neighbours that were not sampled. Pages stand for the levels below.
-MemoryLevel EventModel::locate(const arch::OpTrace& trace) {
+MemoryLevel BasicModel::locate(const arch::OpTrace& trace) {
     if (trace.is_device) {
         return MemoryLevel::device;
     }
@@ -165,7 +129,7 @@ MemoryLevel EventModel::locate(const arch::OpTrace& trace) {
     return in_l2 ? MemoryLevel::l2 : in_llc ? MemoryLevel::llc : MemoryLevel::dram;
 }
 
-void EventModel::memory_events(const arch::OpTrace& trace, Sample& sample) {
+void BasicModel::memory_events(const arch::OpTrace& trace, Sample& sample) {
     if (trace.has_va) {
         sample.events |= event::kTlbAccess;
         sample.events |= trace.tlb_walk ? event::kTlbWalk : 0;
@@ -198,7 +162,7 @@ void EventModel::memory_events(const arch::OpTrace& trace, Sample& sample) {
     latencies(trace, level, sample);
 }
 
-void EventModel::latencies(const arch::OpTrace& trace, MemoryLevel level, Sample& sample) {
+void BasicModel::latencies(const arch::OpTrace& trace, MemoryLevel level, Sample& sample) {
     const auto cycles = [this](Cycles c) { return vary(c.base, c.spread); };
     sample.issue_latency = cycles(kIssue);
     u32 rest = cycles(execution_cycles(trace.op_class));
@@ -216,7 +180,7 @@ void EventModel::latencies(const arch::OpTrace& trace, MemoryLevel level, Sample
     sample.total_latency = sample.issue_latency + rest;
 }
 
-Sample EventModel::evaluate(const arch::OpTrace& trace) {
+Sample BasicModel::evaluate(const arch::OpTrace& trace) {
     Sample sample;
     sample.type = classify(trace, pmsver_);
     sample.pc = {trace.pc, trace.el};

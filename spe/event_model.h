@@ -1,8 +1,8 @@
-// Events, latencies and the data source of a sampled operation.
+// Events, latencies and the data source of a sampled operation: what a model of them must do, and the basic model.
 //
 // SIMPLIFIED: an interpreter has no caches and no pipeline. What the operation itself shows is exact (exception, condition
-// failed, table walk, misalignment). Cache levels, cycles and branch prediction are modelled, from sampled operations
-// alone; README.md says how, and what the numbers can and cannot be used for.
+// failed, table walk, misalignment). Cache levels, cycles and branch prediction are modelled: here from sampled operations
+// alone, in detailed_model.h from all of them; README.md says how, and what the numbers can and cannot be used for.
 #pragma once
 
 #include <array>
@@ -14,6 +14,31 @@
 #include "vmm/base/types.h"
 
 namespace vmm::spe {
+
+enum class ModelKind : u8 {
+    basic,     // looks at sampled operations only: costs the others nothing
+    detailed,  // follows every operation through caches, TLBs, branch predictor and coherence: slow
+};
+
+/// One PE's model. All calls come from the vCPU's own thread.
+class EventModel {
+  public:
+    EventModel() = default;
+    EventModel(const EventModel&) = delete;
+    EventModel& operator=(const EventModel&) = delete;
+    virtual ~EventModel() = default;
+
+    /// Forgets everything learned.
+    virtual void reset() = 0;
+
+    /// An operation that is not sampled has executed while profiling was enabled. Called only if wants_all().
+    virtual void observe(const arch::OpTrace&) {}
+    virtual bool wants_all() const { return false; }
+
+    /// The sampled operation: fills type, PC, target, VA, PA, events, latencies and data source. Context and timestamp are
+    /// left out; PA is given whenever it is known.
+    virtual Sample evaluate(const arch::OpTrace& trace) = 0;
+};
 
 /// Where a data access was satisfied.
 enum class MemoryLevel : u8 { l1, l2, llc, dram, device };
@@ -56,18 +81,14 @@ class BranchPredictor {
     std::array<Target, kTargets> targets_{};
 };
 
-/// State of one PE's model.
-class EventModel {
+/// State of one PE's basic model.
+class BasicModel final : public EventModel {
   public:
     /// `pmsver` decides which events exist; `seed` makes the variation repeatable.
-    EventModel(u8 pmsver, u64 seed);
+    BasicModel(u8 pmsver, u64 seed);
 
-    /// Forgets everything learned.
-    void reset();
-
-    /// Fills type, PC, target, VA, PA, events, latencies and data source. Context and timestamp are left out; PA is given
-    /// whenever it is known.
-    Sample evaluate(const arch::OpTrace& trace);
+    void reset() override;
+    Sample evaluate(const arch::OpTrace& trace) override;
 
   private:
     MemoryLevel locate(const arch::OpTrace& trace);

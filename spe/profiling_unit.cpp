@@ -5,6 +5,7 @@
 
 #include "arch/pmu.h"
 #include "arch/vcpu.h"
+#include "spe/detailed_model.h"
 #include "spe/max_buffer_size.h"
 #include "vmm/base/check.h"
 #include "vmm/base/log.h"
@@ -29,6 +30,22 @@ constexpr RecordFormat record_format(const ProfilingConfig& config) {
     return {.counter_bits = config.counter_bits,
             .event_bytes = config.pmsver >= kSpeV1p4 ? 4u : 2u,
             .data_source_bytes = 1};
+}
+
+/// A PE that was given no memory system has one that it shares with nobody.
+ProfilingConfig with_memory_system(ProfilingConfig config, unsigned core) {
+    if (config.model == ModelKind::detailed && config.memory_system == nullptr) {
+        config.memory_system = std::make_shared<MemorySystem>(MemoryGeometry{}, core + 1);
+    }
+    return config;
+}
+
+std::unique_ptr<EventModel> make_model(const ProfilingConfig& config, unsigned core) {
+    const u64 seed = config.seed * 2 + 2;
+    if (config.model == ModelKind::detailed) {
+        return std::make_unique<DetailedModel>(config.pmsver, seed, *config.memory_system, core);
+    }
+    return std::make_unique<BasicModel>(config.pmsver, seed);
 }
 
 }  // namespace
@@ -82,11 +99,11 @@ class ProfilingUnit::OwnerRegime final : public BufferRegime, public RecordSink 
 
 ProfilingUnit::ProfilingUnit(arch::Vcpu& vcpu, const ProfilingConfig& config, mm::HostMemory* memory)
     : v_(vcpu),
-      config_(config),
+      config_(with_memory_system(config, vcpu.index())),
       masks_(register_masks(config.pmsver, config.counter_bits)),
       format_(record_format(config)),
       sampler_(config.seed * 2 + 1),
-      model_(config.pmsver, config.seed * 2 + 2),
+      model_(make_model(config_, vcpu.index())),
       buffer_(config.pmsver, masks_, config.max_buffer_size),
       regime_(std::make_unique<OwnerRegime>(vcpu)) {
     VMM_CHECK(config.pmsver >= kSpeV1p0 && config.pmsver <= kSpeV1p4);
@@ -108,7 +125,7 @@ void ProfilingUnit::reset() {
     pmscr_ = kPmscrFixed;
     filters_ = {};
     sampler_.reset();
-    model_.reset();
+    model_->reset();
     buffer_.reset();
     segment_counts_ = false;
     caught_up_ = 0;
@@ -133,7 +150,12 @@ bool ProfilingUnit::profiling_enabled_somewhere() const {
 u64 ProfilingUnit::ops_until_sample() const {
     segment_start_ = v_.ops_executed();
     segment_counts_ = profiling_enabled(v_.s.el);
-    return segment_counts_ ? sampler_.ops_until_sample() : ~u64{0};
+    if (!segment_counts_) {
+        return ~u64{0};
+    }
+    const u64 ops = sampler_.ops_until_sample();
+    next_is_sample_ = ops == 1;
+    return model_->wants_all() ? 1 : ops;
 }
 
 /// What a handler that looks at the counter must add to what the engine has reported. Includes the operation it is in.
@@ -199,12 +221,17 @@ void ProfilingUnit::count_filter_events(const Sample& sample, const FilterResult
 
 void ProfilingUnit::on_sample(const arch::OpTrace& trace) {
     on_ops_executed(1);
+    if (!next_is_sample_) {
+        model_->observe(trace);
+        return;
+    }
     counters_.samples.add(1);
     if (!buffer_.enabled()) {
+        model_->observe(trace);
         counters_.dropped.add(1);
         return;
     }
-    Sample sample = model_.evaluate(trace);
+    Sample sample = model_->evaluate(trace);
     const FilterResult result = filter(filters_, masks_.pmsevfr, sample);
     count_filter_events(sample, result);
     if (!result.keep()) {

@@ -15,6 +15,7 @@
 #include "arch/sysreg.h"
 #include "spe/event_model.h"
 #include "spe/filter.h"
+#include "spe/memory_system.h"
 #include "spe/pin_cache.h"
 #include "spe/profiling_buffer.h"
 #include "spe/sampler.h"
@@ -26,6 +27,8 @@ struct ProfilingConfig {
     unsigned counter_bits = 12; // 12 or 16: PMSIDR_EL1.CountSize
     u64 max_buffer_size = 0;    // bytes, as encode_max_buffer_size() accepts them; 0 = no limit
     u64 seed = 0;               // of jitter and modelled variation
+    ModelKind model = ModelKind::basic;
+    std::shared_ptr<MemorySystem> memory_system = nullptr;  // of the detailed model, one for all PEs; nullptr: its own
 };
 
 /// Plain numbers, counted since the unit was made.
@@ -118,7 +121,7 @@ class ProfilingUnit final : public arch::OpObserver {
     const RecordFormat format_;
 
     Sampler sampler_;
-    EventModel model_;
+    std::unique_ptr<EventModel> model_;
     ProfilingBuffer buffer_;
     std::unique_ptr<OwnerRegime> regime_;
     std::unique_ptr<PinCache> pins_;  // nullptr: nothing is pinned
@@ -129,6 +132,7 @@ class ProfilingUnit final : public arch::OpObserver {
     // Of the engine's current segment, which begins with ops_until_sample().
     mutable u64 segment_start_ = 0;       // Vcpu::ops_executed() then
     mutable bool segment_counts_ = false; // profiling was enabled then
+    mutable bool next_is_sample_ = false; // the first operation of the segment is the sampled one
     u64 caught_up_ = 0;                   // operations of the segment that the sampler knows of already
 
     Counters counters_;

@@ -123,6 +123,9 @@ inline constexpr u64 kRemote = u64{1} << 10;
 inline constexpr u64 kMisaligned = u64{1} << 11;
 inline constexpr u64 kL2Access = u64{1} << 19;
 inline constexpr u64 kL2Miss = u64{1} << 20;
+inline constexpr u64 kHitModified = u64{1} << 21;
+inline constexpr u64 kRecentlyFetched = u64{1} << 22;
+inline constexpr u64 kSnooped = u64{1} << 23;
 }  // namespace event
 
 /// Every record is this long and this aligned: it never crosses a page (PMSIDR_EL1.MaxSize = PMBIDR_EL1.Align = 6).

@@ -125,7 +125,7 @@ TEST_CASE("record: the independent decoder reads back every sample", "[spe][roun
     const RecordFormat format{.counter_bits = pmsver == 2 ? 16u : 12u,
                               .event_bytes = pmsver == 5 ? 4u : 2u,
                               .data_source_bytes = pmsver == 4 ? 2u : 1u};
-    EventModel model(pmsver, 17);
+    BasicModel model(pmsver, 17);
     Rng rng(23);
     std::vector<Sample> samples;
     std::vector<Record> records;

@@ -37,7 +37,7 @@ OpTrace branch(OpClass op_class, u64 pc, bool taken, u64 target = 0x2000) {
 }  // namespace
 
 TEST_CASE("event model: latencies are ordered and never zero, for any trace", "[spe][event_model]") {
-    EventModel model(5, 3);
+    BasicModel model(5, 3);
     Rng rng(11);
     for (int i = 0; i < 50000; ++i) {
         OpTrace trace;
@@ -74,7 +74,7 @@ TEST_CASE("event model: latencies are ordered and never zero, for any trace", "[
 }
 
 TEST_CASE("event model: ordinary loads and stores access L1D and the TLB", "[spe][event_model]") {
-    EventModel model(3, 1);
+    BasicModel model(3, 1);
     OpTrace trace = load(0x80000000);
     CHECK((model.evaluate(trace).events & 0x14) == 0x14);
     trace.op_class = OpClass::store;
@@ -85,7 +85,7 @@ TEST_CASE("event model: ordinary loads and stores access L1D and the TLB", "[spe
 }
 
 TEST_CASE("event model: a load has a data source that agrees with its events", "[spe][event_model]") {
-    EventModel model(5, 1);
+    BasicModel model(5, 1);
     Rng rng(2);
     unsigned seen = 0;
     for (int i = 0; i < 20000; ++i) {
@@ -120,7 +120,7 @@ TEST_CASE("event model: a load has a data source that agrees with its events", "
 
 TEST_CASE("event model: a small working set hits, a large one misses", "[spe][event_model]") {
     const auto refills = [](u64 bytes) {
-        EventModel model(3, 1);
+        BasicModel model(3, 1);
         Rng rng(9);
         unsigned count = 0;
         for (int i = 0; i < 20000; ++i) {
@@ -134,7 +134,7 @@ TEST_CASE("event model: a small working set hits, a large one misses", "[spe][ev
 }
 
 TEST_CASE("event model: events above EV15 appear only from SPEv1p4 on", "[spe][event_model]") {
-    EventModel model(3, 1);
+    BasicModel model(3, 1);
     Rng rng(4);
     u64 all = 0;
     for (int i = 0; i < 5000; ++i) {
@@ -145,7 +145,7 @@ TEST_CASE("event model: events above EV15 appear only from SPEv1p4 on", "[spe][e
 }
 
 TEST_CASE("event model: a walk, misalignment and a failed condition show as what they are", "[spe][event_model]") {
-    EventModel model(3, 1);
+    BasicModel model(3, 1);
     OpTrace trace = load(0x80000001);
     CHECK((model.evaluate(trace).events & (event::kTlbWalk | event::kMisaligned)) == 0);
     trace.tlb_walk = true;
@@ -154,7 +154,7 @@ TEST_CASE("event model: a walk, misalignment and a failed condition show as what
     CHECK((sample.events & event::kTlbWalk) != 0);
     CHECK((sample.events & event::kMisaligned) != 0);
     CHECK(*sample.translation_latency >= 25);
-    CHECK((EventModel(1, 1).evaluate(trace).events & event::kMisaligned) == 0);  // EV11 is SPEv1p1
+    CHECK((BasicModel(1, 1).evaluate(trace).events & event::kMisaligned) == 0);  // EV11 is SPEv1p1
 
     const Sample not_taken = model.evaluate(branch(OpClass::branch_cond, 0x1000, false));
     CHECK((not_taken.events & event::kNotTaken) != 0);
@@ -166,7 +166,7 @@ TEST_CASE("event model: a walk, misalignment and a failed condition show as what
 }
 
 TEST_CASE("event model: a faulting load keeps its address but nothing of the access", "[spe][event_model]") {
-    EventModel model(3, 1);
+    BasicModel model(3, 1);
     OpTrace trace = load(0x123456);
     trace.exception = true;
     trace.pa_valid = false;
@@ -179,7 +179,7 @@ TEST_CASE("event model: a faulting load keeps its address but nothing of the acc
 }
 
 TEST_CASE("event model: device accesses touch no cache", "[spe][event_model]") {
-    EventModel model(3, 1);
+    BasicModel model(3, 1);
     OpTrace trace = load(0x1000000);
     trace.is_device = true;
     const Sample sample = model.evaluate(trace);
@@ -188,7 +188,7 @@ TEST_CASE("event model: device accesses touch no cache", "[spe][event_model]") {
 }
 
 TEST_CASE("event model: the predictor learns a biased branch and fails on a random one", "[spe][event_model]") {
-    EventModel model(3, 1);
+    BasicModel model(3, 1);
     Rng rng(6);
     unsigned biased = 0;
     unsigned random = 0;
@@ -203,7 +203,7 @@ TEST_CASE("event model: the predictor learns a biased branch and fails on a rand
 }
 
 TEST_CASE("event model: indirect branches mispredict when their target changes", "[spe][event_model]") {
-    EventModel model(3, 1);
+    BasicModel model(3, 1);
     const auto missed = [&](OpClass op_class, u64 target) {
         return (model.evaluate(branch(op_class, 0x1000, true, target)).events & event::kMispredicted) != 0;
     };
@@ -215,8 +215,8 @@ TEST_CASE("event model: indirect branches mispredict when their target changes",
 }
 
 TEST_CASE("event model: one seed gives one sequence", "[spe][event_model]") {
-    EventModel first(3, 42);
-    EventModel second(3, 42);
+    BasicModel first(3, 42);
+    BasicModel second(3, 42);
     Rng rng(1);
     for (int i = 0; i < 1000; ++i) {
         const OpTrace trace = load(rng.next() & 0xFFFFFF8);

@@ -435,6 +435,34 @@ TEST_CASE("profiling unit: how a run is cut into slices changes nothing", "[spe]
     CHECK(std::memcmp(whole.memory->ram().host(kBuffer), slices.memory->ram().host(kBuffer), 64 * 100) == 0);
 }
 
+TEST_CASE("profiling unit: the detailed model samples the same operations as the basic one", "[spe][profiling_unit]") {
+    const u64 interval = GENERATE(u64{256}, u64{256 | 1}, u64{4096 | 1});
+    World basic({.seed = 3});
+    World detailed({.seed = 3, .model = ModelKind::detailed});
+    for (World* world : {&basic, &detailed}) {
+        // ldr, add, str, add x4; tst x4, #15; b.ne; and each 16th time: nop or msr pmsicr_el1, x3; b
+        const u32 rewrite = interval == (4096 | 1) ? 0xd5189943 : 0xd503201f;
+        world->code({0xf9400041, 0x91000421, 0xf9000041, 0x91000484, 0xf2400c9f, 0x54ffff61, rewrite, 0x17fffff9});
+        world->v.s.x[3] = 60;
+        world->start(kBuffer, kBuffer + kMiB, interval, 3, interval == 256 ? 300 : 0);
+        world->run(30'000);
+        world->write("PMSCR_EL1", 1);  // EL0 only: nothing is sampled, nothing counted
+        world->run(1000);
+        world->write("PMSCR_EL1", 3);
+        world->run(60'000);
+    }
+    REQUIRE(basic.records() == detailed.records());
+    CHECK(basic.unit.stats().population == detailed.unit.stats().population);
+    CHECK(basic.unit.stats().samples == detailed.unit.stats().samples);
+    CHECK(basic.read("PMSICR_EL1") == detailed.read("PMSICR_EL1"));
+    CHECK(basic.read("PMBPTR_EL1") == detailed.read("PMBPTR_EL1"));
+    CHECK(basic.records() > 100);
+    for (u64 i = 0; i < basic.records(); ++i) {
+        CAPTURE(i);
+        REQUIRE(basic.record_pc(i) == detailed.record_pc(i));
+    }
+}
+
 TEST_CASE("profiling unit: the buffer is pinned when enabled, once, and given back at reset", "[spe][profiling_unit]") {
     World world({}, mm::PinChoice::uring);
     world.start(kBuffer, kBuffer + 2 * kMiB, 256);
