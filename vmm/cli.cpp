@@ -42,7 +42,7 @@ constexpr const char* kExitStatusHelp =
 struct RawOptions {
     std::string kernel, positional_kernel, initrd, params, name, dump_dtb;
     std::optional<std::string> cpus, mem, console, log_level, kaslr_seed, cpu, spe_max_buffer_size,
-        spe_version, spe_pin, clock, timeout;
+        spe_version, spe_pin, spe_model, clock, timeout;
     std::vector<std::string> disks;
     bool rng = false, nodefaults = false, pmu = false, spe = false;
 };
@@ -98,6 +98,10 @@ void add_spe_options(CLI::App& run, RawOptions& raw) {
     run.add_option("--spe-pin", raw.spe_pin,
                    "How buffers are pinned: auto, uring, mlock, populate or off (default auto)")
         ->type_name("HOW");
+    run.add_option("--spe-model", raw.spe_model,
+                   "Caches, TLBs and predictor behind the records: basic (default) or detailed (slow while "
+                   "profiling)")
+        ->type_name("MODEL");
 }
 
 /// A decimal number, or with `hex` also 0x…; nothing else around it.
@@ -214,6 +218,11 @@ Result<SpeConfig> parse_spe(const RawOptions& raw) {
                                                           {"populate", mm::PinChoice::populate},
                                                           {"off", mm::PinChoice::off}};
         VMM_TRY(spe.pin, choose("--spe-pin", *raw.spe_pin, kPins));
+    }
+    if (raw.spe_model) {
+        static constexpr Choice<spe::ModelKind> kModels[] = {{"basic", spe::ModelKind::basic},
+                                                             {"detailed", spe::ModelKind::detailed}};
+        VMM_TRY(spe.model, choose("--spe-model", *raw.spe_model, kModels));
     }
     return spe;
 }

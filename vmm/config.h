@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "mm/pin_backend.h"
+#include "spe/event_model.h"
 #include "vmm/base/log.h"
 #include "vmm/base/types.h"
 
@@ -24,6 +25,7 @@ struct SpeConfig {
     u64 max_buffer_size = u64{4} << 20;  // bytes; 0 = no limit. What PMBIDR_EL1.MaxBuffSize can say
     u8 pmsver = 3;                       // ID_AA64DFR0_EL1.PMSVer: 3 = SPE version 1.2
     mm::PinChoice pin = mm::PinChoice::automatic;
+    spe::ModelKind model = spe::ModelKind::basic;
 };
 
 struct MachineConfig {

@@ -168,6 +168,10 @@ void Machine::build_cpus() {
         gic_pes.push_back({&vcpus_.back()->pins, pe.mpidr});
     }
     gic_ = std::make_unique<devices::GicV3>(gic_pes);
+    std::shared_ptr<spe::MemorySystem> caches;  // one for all CPUs
+    if (config_.spe.enabled && config_.spe.model == spe::ModelKind::detailed) {
+        caches = std::make_shared<spe::MemorySystem>(spe::MemoryGeometry{}, config_.cpus);
+    }
     for (const auto& vcpu : vcpus_) {
         cpus_.push_back(std::make_unique<Cpu>(*vcpu, *counter_, *gic_));
         if (config_.spe.enabled) {
@@ -175,6 +179,8 @@ void Machine::build_cpus() {
             spe.pmsver = config_.spe.pmsver;
             spe.max_buffer_size = config_.spe.max_buffer_size;
             spe.seed = vcpu->index();
+            spe.model = config_.spe.model;
+            spe.memory_system = caches;
             cpus_.back()->add_spe(spe, memory_.get());
         }
     }

@@ -58,6 +58,7 @@ TEST_CASE("defaults are kvmtool's where it has them") {
     REQUIRE(config.spe.max_buffer_size == 4 * kMiB);
     REQUIRE(config.spe.pmsver == 3);
     REQUIRE(config.spe.pin == mm::PinChoice::automatic);
+    REQUIRE(config.spe.model == spe::ModelKind::basic);
     REQUIRE(config.cpu_model == "neoverse-n1");
     REQUIRE(config.name.starts_with("guest-"));
     REQUIRE(kernel_command_line(config) == "console=ttyS0");
@@ -76,7 +77,8 @@ TEST_CASE("every option reaches the configuration") {
                    "-d",     "a.img",      "--disk", "b.img,ro",      "--rng",  "--console",
                    "virtio", "--dump-dtb", "t.dtb",  "--loglevel",    "debug",  "--kaslr-seed",
                    "0x10",   "--cpu",      "max",    "--spe-version", "1.0",    "--spe-pin",
-                   "mlock",  "--clock",    "insn",   "--timeout",     "7"});
+                   "mlock",  "--clock",    "insn",   "--timeout",     "7",      "--spe-model",
+                   "detailed"});
     REQUIRE(config.initrd == "initrd");
     REQUIRE(config.name == "x");
     REQUIRE(config.disks.size() == 2);
@@ -92,6 +94,7 @@ TEST_CASE("every option reaches the configuration") {
     REQUIRE(config.cpu_model == "max");
     REQUIRE(config.spe.pmsver == 1);
     REQUIRE(config.spe.pin == mm::PinChoice::mlock);
+    REQUIRE(config.spe.model == spe::ModelKind::detailed);
     REQUIRE(config.clock == ClockKind::insn);
     REQUIRE(config.timeout_seconds == 7);
     REQUIRE(kernel_command_line(config) == "console=hvc0 root=/dev/vda rw");
@@ -144,6 +147,7 @@ TEST_CASE("a refused value is named together with its option and what would be a
         {{"--timeout", "0"}, "--timeout \"0\":", "from 1"},
         {{"--timeout", "1h"}, "--timeout \"1h\":", "seconds"},
         {{"--spe-version", "1.5"}, "--spe-version \"1.5\":", "1.0, 1.1, 1.2, 1.3, 1.4"},
+        {{"--spe-model", "exact"}, "--spe-model \"exact\":", "basic, detailed"},
         {{"--spe-pin", "maybe"}, "--spe-pin \"maybe\":", "auto, uring, mlock, populate, off"},
         {{"--spe-max-buffer-size", "256Q"}, "--spe-max-buffer-size \"256Q\":", "K, M, G or T"},
         {{"--spe-max-buffer-size", "5000"}, "--spe-max-buffer-size \"5000\":", "8192"},
