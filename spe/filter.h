@@ -12,6 +12,7 @@ struct FilterRegisters {
     u64 pmsevfr = 0;
     u64 pmsnevfr = 0;
     u64 pmslatfr = 0;
+    u64 pmsdsfr = 0;
 };
 
 /// One result per filter: true where the filter is off or accepts the sample.
@@ -20,8 +21,9 @@ struct FilterResult {
     bool inverted_events = true;
     bool type = true;
     bool latency = true;
+    bool data_source = true;
 
-    bool keep() const { return events && inverted_events && type && latency; }
+    bool keep() const { return events && inverted_events && type && latency && data_source; }
 };
 
 /// `filterable` is filterable_events(pmsver).

@@ -19,12 +19,17 @@ constexpr u8 kExclusive = 0x08;  // with kExtended
 constexpr u8 kOrdered = 0x10;    // with kExtended
 constexpr u8 kUnspecified = 0x10;
 
-// Payload bits of the branch packet; call/return information is not recorded (FEAT_SPE_CRR is absent).
+// Payload bits of the branch packet. Bits [4:3] stay zero unless call and return information is recorded (FEAT_SPE_CRR).
 constexpr u8 kConditional = 0x01;
 constexpr u8 kIndirect = 0x02;
+constexpr u8 kCall = 0x08;
+constexpr u8 kReturn = 0x10;
+constexpr u8 kNeitherCallNorReturn = 0x18;
 
-// Payload bit of the other packet.
+// Payload bits of the other packet.
 constexpr u8 kCondSelect = 0x01;
+constexpr u8 kOtherFp = 0x02;    // FPF
+constexpr u8 kOtherSimd = 0x04;  // FPF
 
 struct ClassRow {
     OpClass op_class;
@@ -119,6 +124,55 @@ OpType classify(const arch::OpTrace& trace, u8 pmsver) {
             }
             return type;
         default: return type;
+    }
+}
+
+namespace {
+
+constexpr u8 call_return_bits(OpClass op_class) {
+    switch (op_class) {
+        case OpClass::branch_link:
+        case OpClass::branch_ind_link: return kCall;
+        case OpClass::branch_ret: return kReturn;
+        default: return kNeitherCallNorReturn;
+    }
+}
+
+/// Bits [28:24] of the Advanced SIMD encodings with vector operands, of the scalar ones, and of CRC32.
+constexpr u32 kVectorGroup = 0b01110;
+constexpr u32 kCrcGroup = 0b11010;
+
+/// kTypeFp, kTypeSimd or both.
+u8 register_file_flags(const arch::OpTrace& trace) {
+    const u32 group = bits(trace.insn, 28, 24);
+    switch (trace.op_class) {
+        case OpClass::fp:
+        case OpClass::fp_cond:
+        case OpClass::load_fp:
+        case OpClass::store_fp: return kTypeFp;
+        case OpClass::fp_divide: return group == kVectorGroup ? kTypeFp | kTypeSimd : kTypeFp;
+        case OpClass::simd:
+        case OpClass::load_simd:
+        case OpClass::store_simd: return kTypeSimd;
+        case OpClass::simd_fp: return kTypeFp | kTypeSimd;
+        case OpClass::crypto: return group == kCrcGroup ? 0 : kTypeSimd;
+        default: return 0;
+    }
+}
+
+}  // namespace
+
+void add_optional_type(OpType& type, const arch::OpTrace& trace, const Features& features) {
+    if (features.crr && type.packet == OpPacketClass::branch) {
+        type.payload |= call_return_bits(trace.op_class);
+    }
+    if (features.eft) {
+        const u8 flags = register_file_flags(trace);
+        type.flags |= flags;
+        if (type.packet == OpPacketClass::other) {
+            type.payload |= (flags & kTypeFp) != 0 ? kOtherFp : 0;
+            type.payload |= (flags & kTypeSimd) != 0 ? kOtherSimd : 0;
+        }
     }
 }
 

@@ -1,14 +1,41 @@
 #include "spe/profiling_buffer.h"
 
+#include <algorithm>
+#include <array>
+
 namespace vmm::spe {
+
+namespace {
+
+constexpr u64 kPageBytes = 4096;  // the smallest unit of translation
+
+}  // namespace
 
 void ProfilingBuffer::reset() {
     limitr_ = 0;
     pointer_ = 0;
-    set_status(0);
+    drive(0);
+}
+
+void ProfilingBuffer::set_limitr(u64 value) {
+    if (!ignores_writes() || pmblimitr::E::get(value) == 0) {
+        limitr_ = value & masks_.pmblimitr;
+    }
+}
+
+void ProfilingBuffer::set_pointer(u64 value) {
+    if (!ignores_writes()) {
+        pointer_ = value & masks_.pmbptr;
+    }
 }
 
 void ProfilingBuffer::set_status(u64 value) {
+    if (!ignores_writes()) {
+        drive(value);
+    }
+}
+
+void ProfilingBuffer::drive(u64 value) {
     status_ = value & masks_.pmbsr;
     if (irq_ != nullptr) {
         irq_->set(stopped());
@@ -22,7 +49,7 @@ void ProfilingBuffer::raise(u64 ec, u64 mss) {
     status = pmbsr::Ec::set(status, ec);
     status = pmbsr::Mss::set(status, mss);
     status = pmbsr::Mss2::set(status, 0);
-    set_status(status);
+    drive(status);
 }
 
 // UNPREDICTABLE: programming a pointer that is misaligned, or beyond the last place for a record, may do almost anything.
@@ -31,7 +58,7 @@ BufferEvent ProfilingBuffer::check() {
     if (!enabled() || discards()) {
         return BufferEvent::ready;
     }
-    if (!is_aligned(pointer_, kRecordBytes)) {
+    if (!is_aligned(pointer_, align_bytes_)) {
         raise(pmbsr::kEcStage1Abort, pmbsr::kFscAlignment);
         return BufferEvent::misaligned;
     }
@@ -46,22 +73,35 @@ BufferEvent ProfilingBuffer::check() {
     return BufferEvent::ready;
 }
 
-BufferEvent ProfilingBuffer::append(const Record& record, RecordSink& sink) {
+BufferEvent ProfilingBuffer::append(const EncodedRecord& record, RecordSink& sink) {
     // check() ran when the registers were written; this costs nothing and keeps every store inside the buffer.
     if (const BufferEvent event = check(); event != BufferEvent::ready) {
         return event;
     }
-    const StoreResult result = sink.store(pointer_, record);
-    if (result.kind == StoreResult::Kind::fault) {
-        raise(pmbsr::kEcStage1Abort, result.fsc);
-        return BufferEvent::fault;
+    static constexpr std::array<u8, kPageBytes> kPadding{};
+    const u64 size = padded(record.size);
+    bool ignored = false;
+    for (u64 at = 0; at < size;) {
+        const std::span<const u8> rest = at < record.bytes.size()
+                                             ? std::span<const u8>(record.bytes).subspan(at)
+                                             : std::span<const u8>(kPadding);
+        const u64 in_page = kPageBytes - pointer_ % kPageBytes;
+        const u64 n = std::min({size - at, in_page, u64{rest.size()}});
+        const StoreResult result = sink.store(pointer_, rest.first(n));
+        if (result.kind == StoreResult::Kind::fault) {
+            status_ = at != 0 ? pmbsr::Dl::set(status_, 1) : status_;
+            raise(pmbsr::kEcStage1Abort, result.fsc);
+            return BufferEvent::fault;
+        }
+        ignored |= result.kind == StoreResult::Kind::external_abort;
+        pointer_ += n;
+        at += n;
     }
-    pointer_ += kRecordBytes;
     if (!has_room()) {
         raise(pmbsr::kEcOther, pmbsr::kBscFull);
         return BufferEvent::filled;
     }
-    return result.kind == StoreResult::Kind::done ? BufferEvent::written : BufferEvent::ignored;
+    return ignored ? BufferEvent::ignored : BufferEvent::written;
 }
 
 }  // namespace vmm::spe

@@ -1,9 +1,12 @@
 // The profiling buffer: PMBPTR_EL1, PMBLIMITR_EL1, PMBSR_EL1, the management events and their interrupt.
 // Arm ARM, "The Profiling Buffer".
 //
-// Records are 64 bytes and 64-byte aligned, so one translation serves a whole record and a fault always strikes before its
-// first byte: PMBSR_EL1.DL stays 0. A record's bytes are in memory before PMBPTR_EL1 moves past it.
+// Records of the default size are 64 bytes and 64-byte aligned, so one translation serves a whole record and a fault always
+// strikes before its first byte: PMBSR_EL1.DL stays 0. Records that are aligned to less may cross a page and be cut off
+// there by a fault: then DL is 1. A record's bytes are in memory before PMBPTR_EL1 moves past it.
 #pragma once
+
+#include <span>
 
 #include "arch/pins.h"
 #include "spe/record_encoder.h"
@@ -31,8 +34,8 @@ class RecordSink {
     RecordSink& operator=(const RecordSink&) = delete;
     virtual ~RecordSink() = default;
 
-    /// Stores `record` at `va`, which is 64-byte aligned.
-    virtual StoreResult store(u64 va, const Record& record) = 0;
+    /// Stores `bytes` at `va`: part of one record, and of one 4 KiB page.
+    virtual StoreResult store(u64 va, std::span<const u8> bytes) = 0;
 };
 
 /// What append() or check() found. Everything but written, ignored and ready set PMBSR_EL1.S.
@@ -49,20 +52,28 @@ enum class BufferEvent : u8 {
 class ProfilingBuffer {
   public:
     /// `max_bytes`: the advertised limit, 0 = none.
-    ProfilingBuffer(u8 pmsver, const RegisterMasks& masks, u64 max_bytes)
-        : has_discard_(has_discard_mode(pmsver)), masks_(masks), max_bytes_(max_bytes) {}
+    ProfilingBuffer(const Features& features, u64 max_bytes)
+        : has_discard_(has_discard_mode(features.pmsver)),
+          strict_(features.strict_writes),
+          record_bytes_(features.record_bytes),
+          align_bytes_(features.align_bytes),
+          masks_(register_masks(features)),
+          max_bytes_(max_bytes) {}
 
     void set_irq(arch::IrqLine* line) { irq_ = line; }
     void reset();
 
-    // The registers. Values are masked here.
+    // The registers. Values are masked here. With strict writes, while the buffer is enabled (and so not stopped) only a
+    // write that clears PMBLIMITR_EL1.E has an effect.
     u64 limitr() const { return limitr_; }
     u64 pointer() const { return pointer_; }
     u64 status() const { return status_; }
-    void set_limitr(u64 value) { limitr_ = value & masks_.pmblimitr; }
-    void set_pointer(u64 value) { pointer_ = value & masks_.pmbptr; }
+    void set_limitr(u64 value);
+    void set_pointer(u64 value);
     /// Drives the interrupt: its level is PMBSR_EL1.S.
     void set_status(u64 value);
+    /// A sample was lost to the one before it: PMBSR_EL1.COLL.
+    void set_collision() { status_ = pmbsr::Coll::set(status_, 1); }
 
     /// Address of the first byte after the buffer.
     u64 limit() const { return limitr_ & pmblimitr::kLimitMask; }
@@ -77,14 +88,22 @@ class ProfilingBuffer {
     /// for a buffer that cannot be used. Does nothing in discard mode.
     BufferEvent check();
 
-    /// Writes one record. The buffer is enabled and does not discard.
-    BufferEvent append(const Record& record, RecordSink& sink);
+    /// Bytes that a record of `size` bytes of packets takes.
+    u64 padded(unsigned size) const { return align_up(size, align_bytes_); }
+
+    /// Writes one record, padded. The buffer is enabled and does not discard.
+    BufferEvent append(const EncodedRecord& record, RecordSink& sink);
 
   private:
-    bool has_room() const { return limit() >= kRecordBytes && pointer_ <= limit() - kRecordBytes; }
+    bool has_room() const { return limit() >= record_bytes_ && pointer_ <= limit() - record_bytes_; }
+    bool ignores_writes() const { return strict_ && enabled(); }
     void raise(u64 ec, u64 mss);
+    void drive(u64 status);
 
     const bool has_discard_;
+    const bool strict_;
+    const u64 record_bytes_;  // PMSIDR_EL1.MaxSize
+    const u64 align_bytes_;   // PMBIDR_EL1.Align
     const RegisterMasks masks_;
     const u64 max_bytes_;
     arch::IrqLine* irq_ = nullptr;

@@ -7,6 +7,7 @@
 #include "arch/vcpu.h"
 #include "spe/detailed_model.h"
 #include "spe/max_buffer_size.h"
+#include "spe/op_type.h"
 #include "vmm/base/check.h"
 #include "vmm/base/log.h"
 
@@ -18,6 +19,8 @@ namespace {
 constexpr u16 kSamplePop = 0x4000;
 constexpr u16 kSampleFeed = 0x4001;
 constexpr u16 kSampleFiltrate = 0x4002;
+constexpr u16 kSampleCollision = 0x4003;
+constexpr u16 kSampleFeedDataSource = 0x8122;
 constexpr u16 kSampleBufferFull = 0x8123;
 constexpr u16 kSampleFeedBranch = 0x812A;
 constexpr u16 kSampleFeedLoad = 0x812B;
@@ -25,10 +28,16 @@ constexpr u16 kSampleFeedStore = 0x812C;
 constexpr u16 kSampleFeedOp = 0x812D;
 constexpr u16 kSampleFeedEvent = 0x812E;
 constexpr u16 kSampleFeedLatency = 0x812F;
+constexpr u16 kSampleFeedFp = 0x8348;
+constexpr u16 kSampleFeedSimd = 0x8349;
 
-constexpr RecordFormat record_format(const ProfilingConfig& config) {
-    return {.counter_bits = config.counter_bits,
-            .event_bytes = config.pmsver >= kSpeV1p4 ? 4u : 2u,
+/// With previous branch targets: how many operations before a sample are followed, one by one. A branch longer ago is not
+/// known, and its packet is left out.
+constexpr u64 kFollowedOps = 256;
+
+constexpr RecordFormat record_format(const Features& features) {
+    return {.counter_bits = features.counter_bits,
+            .event_bytes = features.pmsver >= kSpeV1p4 ? 4u : 2u,
             .data_source_bytes = 1};
 }
 
@@ -55,18 +64,24 @@ class ProfilingUnit::OwnerRegime final : public BufferRegime, public RecordSink 
   public:
     explicit OwnerRegime(arch::Vcpu& vcpu) : v_(vcpu) {}
 
-    StoreResult store(u64 va, const Record& record) override {
+    StoreResult store(u64 va, std::span<const u8> bytes) override {
         const arch::Translation t = v_.mmu().translate(va, arch::AccessType::write, true, true);
         if (!t.ok) {
             return {StoreResult::Kind::fault, t.fsc};
         }
-        u8* host = v_.ram().host(t.pa, record.size());
+        u8* host = v_.ram().host(t.pa, bytes.size());
         if (host == nullptr) {
             return {StoreResult::Kind::external_abort, 0};
         }
-        for (std::size_t i = 0; i < record.size(); i += sizeof(u64)) {
+        if ((t.pa | bytes.size()) % sizeof(u64) != 0) {
+            for (const u8 byte : bytes) {
+                mm::store_relaxed<u8>(host++, byte);
+            }
+            return {};
+        }
+        for (std::size_t i = 0; i < bytes.size(); i += sizeof(u64)) {
             u64 word = 0;
-            std::memcpy(&word, &record[i], sizeof(word));
+            std::memcpy(&word, &bytes[i], sizeof(word));
             mm::store_relaxed<u64>(host + i, word);
         }
         return {};
@@ -100,14 +115,14 @@ class ProfilingUnit::OwnerRegime final : public BufferRegime, public RecordSink 
 ProfilingUnit::ProfilingUnit(arch::Vcpu& vcpu, const ProfilingConfig& config, mm::HostMemory* memory)
     : v_(vcpu),
       config_(with_memory_system(config, vcpu.index())),
-      masks_(register_masks(config.pmsver, config.counter_bits)),
-      format_(record_format(config)),
-      sampler_(config.seed * 2 + 1),
+      features_(resolve(config.pmsver, config.features)),
+      masks_(register_masks(features_)),
+      format_(record_format(features_)),
+      sampler_(config.seed * 2 + 1, features_.ernd),
       model_(make_model(config_, vcpu.index())),
-      buffer_(config.pmsver, masks_, config.max_buffer_size),
+      buffer_(features_, config.max_buffer_size),
       regime_(std::make_unique<OwnerRegime>(vcpu)) {
-    VMM_CHECK(config.pmsver >= kSpeV1p0 && config.pmsver <= kSpeV1p4);
-    VMM_CHECK(config.counter_bits == 12 || config.counter_bits == 16);
+    VMM_CHECK(!invalid_features(features_));
     if (memory != nullptr && memory->pin_kind() != mm::PinKind::none) {
         pins_ = std::make_unique<PinCache>(*memory);
     }
@@ -129,6 +144,8 @@ void ProfilingUnit::reset() {
     buffer_.reset();
     segment_counts_ = false;
     caught_up_ = 0;
+    last_target_.reset();
+    busy_until_ = 0;
     if (pins_ != nullptr) {
         pins_->clear();
         publish_pin_stats();
@@ -151,11 +168,16 @@ u64 ProfilingUnit::ops_until_sample() const {
     segment_start_ = v_.ops_executed();
     segment_counts_ = profiling_enabled(v_.s.el);
     if (!segment_counts_) {
+        last_target_.reset();
         return ~u64{0};
     }
     const u64 ops = sampler_.ops_until_sample();
     next_is_sample_ = ops == 1;
-    return model_->wants_all() ? 1 : ops;
+    if (model_->wants_all()) {
+        return 1;
+    }
+    const u64 followed = features_.pbt ? kFollowedOps : 0;
+    return ops > followed ? ops - followed : 1;
 }
 
 /// What a handler that looks at the counter must add to what the engine has reported. Includes the operation it is in.
@@ -176,9 +198,21 @@ void ProfilingUnit::on_ops_executed(u64 count) {
     sampler_.advance(count - std::min(count, caught_up_));
     caught_up_ = 0;
     segment_counts_ = false;
+    last_target_.reset();
 }
 
 // ── One sample ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+/// Adds and takes away what depends on the optional features.
+void ProfilingUnit::add_optional_facts(Sample& sample, const arch::OpTrace& trace) const {
+    add_optional_type(sample.type, trace, features_);
+    if (!features_.lds) {
+        sample.data_source.reset();
+    }
+    if (features_.pbt && sample.target) {
+        sample.previous_target = last_target_;
+    }
+}
 
 /// Adds what depends on the collection controls.
 void ProfilingUnit::complete(Sample& sample) const {
@@ -205,6 +239,15 @@ void ProfilingUnit::count_filter_events(const Sample& sample, const FilterResult
     if ((sample.type.flags & kTypeStore) != 0) {
         pmu.count(kSampleFeedStore, 1);
     }
+    if ((sample.type.flags & kTypeFp) != 0) {
+        pmu.count(kSampleFeedFp, 1);
+    }
+    if ((sample.type.flags & kTypeSimd) != 0) {
+        pmu.count(kSampleFeedSimd, 1);
+    }
+    if (pmsfcr::Fds::get(filters_.pmsfcr) != 0 && sample.data_source && result.data_source) {
+        pmu.count(kSampleFeedDataSource, 1);
+    }
     if (pmsfcr::Ft::get(filters_.pmsfcr) != 0 && result.type) {
         pmu.count(kSampleFeedOp, 1);
     }
@@ -219,9 +262,38 @@ void ProfilingUnit::count_filter_events(const Sample& sample, const FilterResult
     }
 }
 
+/// The engine shows operations that are not sampled, too, if the model or the previous branch target needs them.
 void ProfilingUnit::on_sample(const arch::OpTrace& trace) {
+    const std::optional<CodeAddress> previous = last_target_;
     on_ops_executed(1);
-    if (!next_is_sample_) {
+    last_target_ = previous;
+    if (next_is_sample_) {
+        take_sample(trace);
+    } else {
+        model_->observe(trace);
+    }
+    follow_branch(trace);
+}
+
+void ProfilingUnit::follow_branch(const arch::OpTrace& trace) {
+    if (features_.pbt && trace.taken && !trace.exception) {
+        last_target_ = CodeAddress{trace.target, trace.target_el};
+    }
+}
+
+/// An operation chosen before the modelled end of the sample before it is lost. An operation takes one cycle.
+bool ProfilingUnit::collides() {
+    if (!features_.collisions || v_.ops_executed() >= busy_until_) {
+        return false;
+    }
+    counters_.collisions.add(1);
+    v_.pmu().count(kSampleCollision, 1);
+    buffer_.set_collision();
+    return true;
+}
+
+void ProfilingUnit::take_sample(const arch::OpTrace& trace) {
+    if (buffer_.enabled() && collides()) {
         model_->observe(trace);
         return;
     }
@@ -232,6 +304,8 @@ void ProfilingUnit::on_sample(const arch::OpTrace& trace) {
         return;
     }
     Sample sample = model_->evaluate(trace);
+    add_optional_facts(sample, trace);
+    busy_until_ = v_.ops_executed() + sample.total_latency;
     const FilterResult result = filter(filters_, masks_.pmsevfr, sample);
     count_filter_events(sample, result);
     if (!result.keep()) {
@@ -243,10 +317,11 @@ void ProfilingUnit::on_sample(const arch::OpTrace& trace) {
         return;
     }
     complete(sample);
-    const BufferEvent event = buffer_.append(encode(sample, format_), *regime_);
+    const EncodedRecord record = encode_record(sample, format_);
+    const BufferEvent event = buffer_.append(record, *regime_);
     if (event == BufferEvent::written || event == BufferEvent::filled) {
         counters_.records.add(1);
-        counters_.bytes.add(kRecordBytes);
+        counters_.bytes.add(buffer_.padded(record.size));
     }
     count_event(event);
 }
@@ -311,13 +386,13 @@ void ProfilingUnit::control_written(bool buffer_registers) {
 
 u64 ProfilingUnit::read_pmsicr(void* self, arch::Vcpu&) {
     const auto& unit = *static_cast<ProfilingUnit*>(self);
-    return unit.sampler_.count_after(unit.unreported());
+    return unit.sampler_.pmsicr_after(unit.unreported());
 }
 
 void ProfilingUnit::write_pmsicr(void* self, arch::Vcpu& v, u64 value) {
     auto& unit = *static_cast<ProfilingUnit*>(self);
     unit.catch_up();
-    unit.sampler_.set_count(static_cast<u32>(value & unit.masks_.pmsicr));
+    unit.sampler_.set_pmsicr(value & unit.masks_.pmsicr);
     v.observer_changed();
 }
 
@@ -358,7 +433,7 @@ std::vector<arch::SysregRow> ProfilingUnit::sysreg_rows() {
     // Sampling registers are S3_0_C9_C9_n, those of the buffer S3_0_C9_C10_n.
     const auto sampling = [](unsigned op2) { return arch::sysreg_key(3, 0, 9, 9, op2); };
     const auto buffer = [](unsigned op2) { return arch::sysreg_key(3, 0, 9, 10, op2); };
-    const u64 pmsidr = pmsidr_value(config_.pmsver, config_.counter_bits);
+    const u64 pmsidr = pmsidr_value(features_);
     const auto max_size = encode_max_buffer_size(config_.max_buffer_size);
     VMM_CHECK(max_size.has_value());
 
@@ -384,7 +459,7 @@ std::vector<arch::SysregRow> ProfilingUnit::sysreg_rows() {
         {.name = "PMBSR_EL1", .key = buffer(3), .writable = masks_.pmbsr,
          .read = [](void* self, arch::Vcpu&) { return static_cast<ProfilingUnit*>(self)->buffer_.status(); },
          .write = &write_pmbsr, .ends_block = true},
-        {.name = "PMBIDR_EL1", .key = buffer(7), .access = SysregAccess::ro_el1, .reset = pmbidr_value(*max_size),
+        {.name = "PMBIDR_EL1", .key = buffer(7), .access = SysregAccess::ro_el1, .reset = pmbidr_value(features_, *max_size),
          .writable = 0},
     };
     // clang-format on
@@ -393,6 +468,10 @@ std::vector<arch::SysregRow> ProfilingUnit::sysreg_rows() {
                         .key = sampling(1),
                         .writable = masks_.pmsevfr,
                         .storage = &filters_.pmsnevfr});
+    }
+    if (features_.fds) {
+        rows.push_back(
+            {.name = "PMSDSFR_EL1", .key = buffer(4), .writable = masks_.pmsdsfr, .storage = &filters_.pmsdsfr});
     }
     return rows;
 }
@@ -403,6 +482,7 @@ ProfilingStats ProfilingUnit::stats() const {
             .samples = c.samples.get(),
             .filtered = c.filtered.get(),
             .discarded = c.discarded.get(),
+            .collisions = c.collisions.get(),
             .dropped = c.dropped.get(),
             .records = c.records.get(),
             .bytes = c.bytes.get(),

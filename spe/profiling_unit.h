@@ -1,13 +1,14 @@
 // The Statistical Profiling Unit of one PE: registers, and the chain sampler -> event model -> filter -> encoder -> buffer.
 //
 // Everything happens on the vCPU's thread, synchronously with the operation: a record is in guest memory and the interrupt
-// raised before the next operation executes. So no sample is ever in flight, PMBSR_EL1.COLL is never set, and PSB CSYNC
-// has nothing to wait for.
+// raised before the next operation executes. So no sample is ever in flight, PMBSR_EL1.COLL is never set unless collisions
+// are modelled, and PSB CSYNC has nothing to wait for.
 #pragma once
 
 #include <array>
 #include <atomic>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "arch/mmu.h"
@@ -24,7 +25,7 @@ namespace vmm::spe {
 
 struct ProfilingConfig {
     u8 pmsver = kSpeV1p2;       // ID_AA64DFR0_EL1.PMSVer, 1..5
-    unsigned counter_bits = 12; // 12 or 16: PMSIDR_EL1.CountSize
+    FeatureOptions features{};  // a combination that invalid_features() accepts
     u64 max_buffer_size = 0;    // bytes, as encode_max_buffer_size() accepts them; 0 = no limit
     u64 seed = 0;               // of jitter and modelled variation
     ModelKind model = ModelKind::basic;
@@ -37,6 +38,7 @@ struct ProfilingStats {
     u64 samples = 0;         // operations sampled
     u64 filtered = 0;        // ... dropped by a filter
     u64 discarded = 0;       // ... kept, in discard mode
+    u64 collisions = 0;      // ... operations chosen, but lost to the modelled end of the sample before
     u64 dropped = 0;         // ... lost because the operation itself switched the buffer off
     u64 records = 0;         // records written
     u64 bytes = 0;
@@ -65,6 +67,9 @@ class ProfilingUnit final : public arch::OpObserver {
     /// Any thread; numbers of one moment need not agree with each other.
     ProfilingStats stats() const;
 
+    /// What the unit has, version and options considered.
+    const Features& features() const { return features_; }
+
     /// The rows attach() adds, for tests and documentation.
     std::vector<arch::SysregRow> sysreg_rows();
 
@@ -87,7 +92,7 @@ class ProfilingUnit final : public arch::OpObserver {
         std::atomic<u64> value_{0};
     };
     struct Counters {
-        Counter population, samples, filtered, discarded, dropped, records, bytes, buffer_full, faults, too_large,
+        Counter population, samples, filtered, discarded, collisions, dropped, records, bytes, buffer_full, faults, too_large,
             ignored_aborts;
         Counter enables, hits, table_hits, walks, pages_walked, pin_failures, pinned_bytes;
     };
@@ -105,6 +110,10 @@ class ProfilingUnit final : public arch::OpObserver {
     void publish_pin_stats();
     void count_filter_events(const Sample& sample, const FilterResult& result);
     void complete(Sample& sample) const;
+    void add_optional_facts(Sample& sample, const arch::OpTrace& trace) const;
+    void take_sample(const arch::OpTrace& trace);
+    bool collides();
+    void follow_branch(const arch::OpTrace& trace);
     void count_event(BufferEvent event);
 
     static u64 read_pmsicr(void* self, arch::Vcpu&);
@@ -117,6 +126,7 @@ class ProfilingUnit final : public arch::OpObserver {
 
     arch::Vcpu& v_;
     const ProfilingConfig config_;
+    const Features features_;
     const RegisterMasks masks_;
     const RecordFormat format_;
 
@@ -134,6 +144,11 @@ class ProfilingUnit final : public arch::OpObserver {
     mutable bool segment_counts_ = false; // profiling was enabled then
     mutable bool next_is_sample_ = false; // the first operation of the segment is the sampled one
     u64 caught_up_ = 0;                   // operations of the segment that the sampler knows of already
+
+    // With previous branch targets: that of the branch taken last. Unknown after operations that were not looked at and
+    // after any executed while profiling was disabled.
+    mutable std::optional<CodeAddress> last_target_;
+    u64 busy_until_ = 0;                  // with collisions: Vcpu::ops_executed() when the last sample is complete
 
     Counters counters_;
 };

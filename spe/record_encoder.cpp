@@ -18,7 +18,7 @@ constexpr u8 kTimestamp = 0x71;
 constexpr u8 kCounter = 0x98;
 constexpr u8 kAddress = 0xB0;
 
-enum AddressIndex : u8 { kPc = 0, kTarget = 1, kDataVa = 2, kDataPa = 3 };
+enum AddressIndex : u8 { kPc = 0, kTarget = 1, kDataVa = 2, kDataPa = 3, kPreviousTarget = 4 };
 enum CounterIndex : u8 { kTotal = 0, kIssue = 1, kTranslation = 2 };
 
 constexpr u64 kNonSecure = u64{1} << 63;
@@ -45,6 +45,8 @@ class PacketWriter {
         packet(static_cast<u8>(kCounter + index), std::min<u64>(cycles, ones(counter_bits)), 2);
     }
 
+    unsigned size() const { return static_cast<unsigned>(at_); }
+
   private:
     Record& record_;
     std::size_t at_ = 0;
@@ -60,9 +62,9 @@ u64 physical_address_payload(u64 pa) {
     return bits(pa, 55, 0) | kNonSecure;
 }
 
-Record encode(const Sample& sample, const RecordFormat& format) {
-    Record record{};
-    PacketWriter out(record);
+EncodedRecord encode_record(const Sample& sample, const RecordFormat& format) {
+    EncodedRecord record;
+    PacketWriter out(record.bytes);
     if (sample.context_el1) {
         out.packet(kContextEl1, *sample.context_el1, 4);
     }
@@ -74,6 +76,9 @@ Record encode(const Sample& sample, const RecordFormat& format) {
     out.address(kPc, code_address_payload(sample.pc));
     if (sample.target) {
         out.address(kTarget, code_address_payload(*sample.target));
+    }
+    if (sample.previous_target) {
+        out.address(kPreviousTarget, code_address_payload(*sample.previous_target));
     }
     if (sample.va) {
         // IMPDEF: the top byte is that of the address, whether or not it is a tag.
@@ -92,6 +97,7 @@ Record encode(const Sample& sample, const RecordFormat& format) {
     } else {
         out.packet(kEnd, 0, 0);
     }
+    record.size = out.size();
     return record;
 }
 

@@ -1,7 +1,7 @@
 // From a sample to the bytes of its record. Pure. Arm ARM, "Statistical Profiling Extension Sample Record Specification".
 //
-// Packets appear in a fixed order: context, latencies, PC, target, VA, PA, data source, operation type, events, timestamp
-// or end; what a sample does not have takes no room. The rest of the record is padding.
+// Packets appear in a fixed order: context, latencies, PC, target, previous target, VA, PA, data source, operation type,
+// events, timestamp or end; what a sample does not have takes no room. The rest of the record is padding.
 #pragma once
 
 #include <array>
@@ -20,8 +20,19 @@ struct RecordFormat {
     unsigned data_source_bytes = 1; // 1 or 2
 };
 
-/// Any sample fits: at most 60 bytes with the widest packets, as a sample has a target or a data address, never both.
-Record encode(const Sample& sample, const RecordFormat& format);
+/// The packets of a record, from Timestamp or End on followed by padding.
+struct EncodedRecord {
+    Record bytes{};
+    unsigned size = 0;  // of the packets
+};
+
+/// Any sample fits: at most 60 bytes with the widest packets, as a sample has branch targets or data addresses, never both.
+EncodedRecord encode_record(const Sample& sample, const RecordFormat& format);
+
+/// The bytes alone.
+inline Record encode(const Sample& sample, const RecordFormat& format) {
+    return encode_record(sample, format).bytes;
+}
 
 /// Address packet payload of an instruction address: NS and EL in the top byte. The machine is Non-secure.
 u64 code_address_payload(CodeAddress code);

@@ -11,8 +11,8 @@ namespace vmm::spe {
 /// Operation Type packet: which header, and its payload byte. Arm ARM, "Operation Type packet".
 enum class OpPacketClass : u8 { other = 0, load_store = 1, branch = 2 };
 
-/// Bits of the type filter, in the order of PMSFCR_EL1[18:16].
-enum TypeFlag : u8 { kTypeBranch = 1, kTypeLoad = 2, kTypeStore = 4 };
+/// Bits of the type filter, in the order of PMSFCR_EL1[20:16]. FP and SIMD only with the extended type filter.
+enum TypeFlag : u8 { kTypeBranch = 1, kTypeLoad = 2, kTypeStore = 4, kTypeFp = 8, kTypeSimd = 16 };
 
 struct OpType {
     OpPacketClass packet = OpPacketClass::other;
@@ -40,6 +40,7 @@ struct Sample {
     std::optional<u32> translation_latency;   // loads and stores; <= total_latency
 
     std::optional<CodeAddress> target;        // taken branches
+    std::optional<CodeAddress> previous_target;  // of the branch taken before this one
     std::optional<u64> va;                    // as the instruction computed it, tag byte included
     std::optional<u64> pa;
     std::optional<u16> data_source;

@@ -2,6 +2,7 @@
 // Arm ARM (DDI 0487), "Statistical Profiling Extension registers".
 #pragma once
 
+#include "spe/features.h"
 #include "vmm/base/bits.h"
 #include "vmm/base/types.h"
 
@@ -17,9 +18,6 @@ struct Field {
     static constexpr u64 put(u64 value) { return (value << Lo) & kMask; }
     static constexpr u64 set(u64 word, u64 value) { return (word & ~kMask) | put(value); }
 };
-
-/// ID_AA64DFR0_EL1.PMSVer.
-enum PmsVer : u8 { kSpeV1p0 = 1, kSpeV1p1 = 2, kSpeV1p2 = 3, kSpeV1p3 = 4, kSpeV1p4 = 5 };
 
 /// PMSCR_EL1, Statistical Profiling Control Register.
 namespace pmscr {
@@ -37,16 +35,22 @@ using Interval = Field<31, 8>;
 using Rnd = Field<0>;
 }  // namespace pmsirr
 
-/// PMSICR_EL1, Sampling Interval Counter Register. ECOUNT does not exist (PMSIDR_EL1.ERnd = 0).
+/// PMSICR_EL1, Sampling Interval Counter Register.
 namespace pmsicr {
+using Ecount = Field<63, 56>;  // with PMSIDR_EL1.ERnd: operations left of the random extra phase
 using Count = Field<31, 0>;
 }  // namespace pmsicr
 
 /// PMSFCR_EL1, Sampling Filter Control Register.
 namespace pmsfcr {
+using Mask = Field<52, 48>;   // EFT: SIMDm, FPm, STm, LDm, Bm; the types that must match exactly
+using Types = Field<20, 16>;  // the types below together
+using Simd = Field<20>;       // EFT
+using Fp = Field<19>;         // EFT
 using St = Field<18>;
 using Ld = Field<17>;
 using B = Field<16>;
+using Fds = Field<4>;  // data source filter
 using FnE = Field<3>;  // inverted event filter
 using Fl = Field<2>;   // latency filter
 using Ft = Field<1>;   // type filter
@@ -60,9 +64,14 @@ using MinLat = Field<15, 0>;
 
 /// PMSIDR_EL1, Sampling Profiling ID Register.
 namespace pmsidr {
+using Fpf = Field<27>;
+using Eft = Field<26>;
+using Crr = Field<25>;
+using Pbt = Field<24>;
 using CountSize = Field<19, 16>;
 using MaxSize = Field<15, 12>;
 using Interval = Field<11, 8>;
+using Fds = Field<7>;
 using FnE = Field<6>;
 using ERnd = Field<5>;
 using Lds = Field<4>;
@@ -128,11 +137,14 @@ inline constexpr u64 kRecentlyFetched = u64{1} << 22;
 inline constexpr u64 kSnooped = u64{1} << 23;
 }  // namespace event
 
-/// Every record is this long and this aligned: it never crosses a page (PMSIDR_EL1.MaxSize = PMBIDR_EL1.Align = 6).
-inline constexpr unsigned kRecordLog2 = 6;
-inline constexpr u64 kRecordBytes = u64{1} << kRecordLog2;
+/// The packets of a record never take more. By default every record is this long and this aligned, and so never crosses a
+/// page (PMSIDR_EL1.MaxSize = PMBIDR_EL1.Align = 6); other sizes add padding.
+inline constexpr u64 kRecordBytes = 64;
 
-/// What the registers of one unit can hold: the architecture at `pmsver` as this unit implements it.
+/// Data sources that exist, as values of the packet: PMSDSFR_EL1 has a bit for each. The Neoverse encoding.
+inline constexpr u64 kDataSources = 0x7F01;
+
+/// What the registers of one unit can hold.
 struct RegisterMasks {
     u64 pmscr = 0;
     u64 pmsirr = 0;
@@ -140,6 +152,7 @@ struct RegisterMasks {
     u64 pmsfcr = 0;
     u64 pmsevfr = 0;  // also PMSNEVFR_EL1: the events that can be filtered
     u64 pmslatfr = 0;
+    u64 pmsdsfr = 0;
     u64 pmblimitr = 0;
     u64 pmbptr = 0;
     u64 pmbsr = 0;
@@ -160,16 +173,19 @@ constexpr u64 filterable_events(u8 pmsver) {
            (pmsver >= kSpeV1p4 ? v1p4_adds : 0);
 }
 
-/// `counter_bits` is 12 or 16: the width of latency counters.
-constexpr RegisterMasks register_masks(u8 pmsver, unsigned counter_bits) {
+constexpr RegisterMasks register_masks(const Features& features) {
+    const u8 pmsver = features.pmsver;
     RegisterMasks masks;
     masks.pmscr = pmscr::E0Spe::kMask | pmscr::E1Spe::kMask | pmscr::Cx::kMask | pmscr::Pa::kMask | pmscr::Ts::kMask;
     masks.pmsirr = pmsirr::Interval::kMask | pmsirr::Rnd::kMask;
-    masks.pmsicr = pmsicr::Count::kMask;
+    masks.pmsicr = pmsicr::Count::kMask | (features.ernd ? pmsicr::Ecount::kMask : 0);
     masks.pmsfcr = pmsfcr::Fe::kMask | pmsfcr::Ft::kMask | pmsfcr::Fl::kMask | pmsfcr::B::kMask | pmsfcr::Ld::kMask |
-                   pmsfcr::St::kMask | (has_inverted_event_filter(pmsver) ? pmsfcr::FnE::kMask : 0);
+                   pmsfcr::St::kMask | (has_inverted_event_filter(pmsver) ? pmsfcr::FnE::kMask : 0) |
+                   (features.fds ? pmsfcr::Fds::kMask : 0) |
+                   (features.eft ? pmsfcr::Types::kMask | pmsfcr::Mask::kMask : 0);
     masks.pmsevfr = filterable_events(pmsver);
-    masks.pmslatfr = ones(counter_bits);
+    masks.pmslatfr = ones(features.counter_bits);
+    masks.pmsdsfr = features.fds ? kDataSources : 0;
     masks.pmblimitr = pmblimitr::kLimitMask | pmblimitr::Fm::kMask | pmblimitr::E::kMask |
                       (pmsver >= kSpeV1p2 ? pmblimitr::Pmfz::kMask : 0);
     masks.pmbptr = ~u64{0};
@@ -181,19 +197,31 @@ constexpr RegisterMasks register_masks(u8 pmsver, unsigned counter_bits) {
 /// PMSCR_EL1.PCT = 0b01: without EL2 timestamps are the physical count and the field ignores writes.
 inline constexpr u64 kPmscrFixed = pmscr::Pct::put(0b01);
 
-/// PMSIDR_EL1: instruction population, load data source, all filters; minimum interval 1024; no random extra phase.
-constexpr u64 pmsidr_value(u8 pmsver, unsigned counter_bits) {
+/// log2 of a power of two.
+constexpr unsigned log2_of(unsigned value) {
+    unsigned result = 0;
+    while (value > 1) {
+        value >>= 1;
+        ++result;
+    }
+    return result;
+}
+
+/// PMSIDR_EL1: instruction population, filters, minimum interval 1024, and the optional features.
+constexpr u64 pmsidr_value(const Features& f) {
     constexpr u64 interval_1024 = 4;
     return pmsidr::Fe::put(1) | pmsidr::Ft::put(1) | pmsidr::Fl::put(1) | pmsidr::ArchInst::put(1) |
-           pmsidr::Lds::put(1) | pmsidr::FnE::put(has_inverted_event_filter(pmsver)) |
-           pmsidr::Interval::put(interval_1024) | pmsidr::MaxSize::put(kRecordLog2) |
-           pmsidr::CountSize::put(counter_bits == 16 ? 3 : 2);
+           pmsidr::Lds::put(f.lds) | pmsidr::ERnd::put(f.ernd) |
+           pmsidr::FnE::put(has_inverted_event_filter(f.pmsver)) | pmsidr::Fds::put(f.fds) |
+           pmsidr::Interval::put(interval_1024) | pmsidr::MaxSize::put(log2_of(f.record_bytes)) |
+           pmsidr::CountSize::put(f.counter_bits == 16 ? 3 : 2) | pmsidr::Pbt::put(f.pbt) | pmsidr::Crr::put(f.crr) |
+           pmsidr::Eft::put(f.eft) | pmsidr::Fpf::put(f.eft);
 }
 
 /// PMBIDR_EL1: not owned by a higher Exception level; Access flag and dirty state managed; external aborts on writes
 /// ignored. `max_buffer_size` as encode_max_buffer_size() returns it.
-constexpr u64 pmbidr_value(u16 max_buffer_size) {
-    return pmbidr::Align::put(kRecordLog2) | pmbidr::F::put(1) | pmbidr::Ea::put(1) |
+constexpr u64 pmbidr_value(const Features& features, u16 max_buffer_size) {
+    return pmbidr::Align::put(log2_of(features.align_bytes)) | pmbidr::F::put(1) | pmbidr::Ea::put(1) |
            pmbidr::MaxBuffSize::put(max_buffer_size);
 }
 

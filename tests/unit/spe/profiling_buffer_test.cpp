@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <map>
 #include <set>
 
@@ -17,14 +18,15 @@ constexpr u64 kDiscard = 4;
 
 class FakeSink final : public RecordSink {
   public:
-    StoreResult store(u64 va, const Record& record) override {
+    StoreResult store(u64 va, std::span<const u8> bytes) override {
         if (faults.count(va & ~u64{0xFFF}) != 0) {
             return {StoreResult::Kind::fault, 0x07};
         }
         if (holes.count(va & ~u64{0xFFF}) != 0) {
             return {StoreResult::Kind::external_abort, 0};
         }
-        stored[va] = record;
+        REQUIRE(bytes.size() == sizeof(Record));
+        std::copy(bytes.begin(), bytes.end(), stored[va].begin());
         return {};
     }
     std::map<u64, Record> stored;
@@ -39,14 +41,14 @@ class RecordingIrq final : public arch::IrqLine {
 };
 
 struct World {
-    explicit World(u64 max_bytes = 0, u8 pmsver = 3) : buffer(pmsver, register_masks(pmsver, 12), max_bytes) {
+    explicit World(u64 max_bytes = 0, u8 pmsver = 3) : buffer(resolve(pmsver), max_bytes) {
         buffer.set_irq(&irq);
     }
     void program(u64 pointer, u64 limit, u64 flags = kEnable) {
         buffer.set_pointer(pointer);
         buffer.set_limitr(limit | flags);
     }
-    BufferEvent append() { return buffer.append(record, sink); }
+    BufferEvent append() { return buffer.append({record, sizeof(Record)}, sink); }
 
     ProfilingBuffer buffer;
     RecordingIrq irq;

@@ -161,7 +161,7 @@ TEST_CASE("profiling unit: registers keep exactly their bits, per version", "[sp
         {2, 0x70007, 0x0008AA, 0xFFFFFFFFFFFFF007, 0x2641F, false},
         {3, 0x7000F, 0x0008EA, 0xFFFFFFFFFFFFF027, 0x2645F, true},
         {4, 0x7000F, 0x0008EA, 0xFFFFFFFFFFFFF027, 0x2645F, true},
-        {5, 0x7000F, 0xF80FFE, 0xFFFFFFFFFFFFF027, 0x2645F, true},
+        {5, 0x7001F, 0xF80FFE, 0xFFFFFFFFFFFFF027, 0x20264DF, true},
     }));
     World world({.pmsver = row.pmsver});
     const std::map<std::string, u64> expected{

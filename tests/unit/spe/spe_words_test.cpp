@@ -16,10 +16,10 @@ TEST_CASE("spe words: every version has exactly its register bits", "[spe][spe_w
         {2, 0x70007, 0x0008AA, 0xFFFFFFFFFFFFF007, 0x2641F},
         {3, 0x7000F, 0x0008EA, 0xFFFFFFFFFFFFF027, 0x2645F},
         {4, 0x7000F, 0x0008EA, 0xFFFFFFFFFFFFF027, 0x2645F},
-        {5, 0x7000F, 0xF80FFE, 0xFFFFFFFFFFFFF027, 0x2645F},
+        {5, 0x7001F, 0xF80FFE, 0xFFFFFFFFFFFFF027, 0x20264DF},
     }));
     CAPTURE(row.pmsver);
-    const RegisterMasks masks = register_masks(row.pmsver, 12);
+    const RegisterMasks masks = register_masks(resolve(row.pmsver));
     CHECK(masks.pmscr == 0x3B);
     CHECK(masks.pmsicr == 0xFFFFFFFF);
     CHECK(masks.pmsirr == 0xFFFFFF01);
@@ -29,17 +29,17 @@ TEST_CASE("spe words: every version has exactly its register bits", "[spe][spe_w
     CHECK(masks.pmblimitr == row.pmblimitr);
     CHECK(masks.pmbptr == ~u64{0});
     CHECK(masks.pmbsr == 0xFC0FFFFF);
-    CHECK(pmsidr_value(row.pmsver, 12) == row.pmsidr);
+    CHECK(pmsidr_value(resolve(row.pmsver)) == row.pmsidr);
 }
 
 TEST_CASE("spe words: 16-bit counters widen PMSLATFR and show in PMSIDR", "[spe][spe_words]") {
-    CHECK(register_masks(3, 16).pmslatfr == 0xFFFF);
-    CHECK(pmsidr_value(3, 16) == 0x3645F);
+    CHECK(register_masks(resolve(3, {.counter_bits = 16})).pmslatfr == 0xFFFF);
+    CHECK(pmsidr_value(resolve(3, {.counter_bits = 16})) == 0x3645F);
 }
 
 TEST_CASE("spe words: PMBIDR shows alignment, dirty management, abort handling and the buffer limit", "[spe][spe_words]") {
-    CHECK(pmbidr_value(0) == 0x126);
-    CHECK(pmbidr_value(0x400) == 0x0000'0400'0000'0126);
+    CHECK(pmbidr_value(Features{}, 0) == 0x126);
+    CHECK(pmbidr_value(Features{}, 0x400) == 0x0000'0400'0000'0126);
 }
 
 TEST_CASE("max buffer size: known sizes have their published encoding", "[spe][max_buffer_size]") {
