@@ -68,6 +68,7 @@ void CodeCache::clear() {
     invalidate_all();
     chunk_ = 0;
     chunk_used_ = chunks_.empty() ? kChunkBytes : 0;
+    ++clears_;
 }
 
 }  // namespace vmm::arch

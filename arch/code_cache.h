@@ -48,6 +48,9 @@ class CodeCache {
 
     u64 blocks() const { return block_count_; }
 
+    /// How often clear() has reused the memory: a pointer to a block or an operation is good while this stays the same.
+    u64 clears() const { return clears_; }
+
   private:
     struct Page {
         Block* first = nullptr;
@@ -66,6 +69,7 @@ class CodeCache {
     std::size_t chunk_ = 0;                        // being filled
     std::size_t chunk_used_ = kChunkBytes;
     u64 block_count_ = 0;
+    u64 clears_ = 0;
 };
 
 }  // namespace vmm::arch

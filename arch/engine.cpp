@@ -168,17 +168,26 @@ Exec Engine::Impl::step(OpTrace* trace) {
 
 namespace {
 
-/// Marks an operation so that the loop stops there, for the time of one run.
+/// Marks an operation so that the loop stops there, for the time of one run. The run may clear the code cache; then the
+/// memory belongs to other operations and is left alone.
 class StopMark {
   public:
-    explicit StopMark(Op& op) : op_(op), code_(op.code) { op_.code = code_of(HotOp::stop_here); }
-    ~StopMark() { op_.code = code_; }
+    StopMark(const CodeCache& cache, Op& op) : cache_(cache), clears_(cache.clears()), op_(op), code_(op.code) {
+        op_.code = code_of(HotOp::stop_here);
+    }
+    ~StopMark() {
+        if (cache_.clears() == clears_) {
+            op_.code = code_;
+        }
+    }
     StopMark(const StopMark&) = delete;
     StopMark& operator=(const StopMark&) = delete;
 
   private:
+    const CodeCache& cache_;
+    const u64 clears_;
     Op& op_;
-    const void* code_;
+    const void* const code_;
 };
 
 LoopExit to_loop_exit(Exec result) {
@@ -236,7 +245,7 @@ LoopExit Engine::Impl::run_part(const Position& from) {
     const u64 page_va = v.s.pc & kPageMask;
     LoopExit exit = LoopExit::stop_here;
     {
-        const StopMark mark(*stop);
+        const StopMark mark(code, *stop);
         exit = loop(from);
     }
     if (exit != LoopExit::stop_here || (v.s.pc & kPageMask) != page_va) {

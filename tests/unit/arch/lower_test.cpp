@@ -236,4 +236,40 @@ TEST_CASE("lowering: every operation of the loop means what its decode-table row
     REQUIRE(loop.v->tlb_.entry(kData).write_tag != kNoTag);
 }
 
+TEST_CASE("engine: code that discards all code while it is being stopped inside a block goes on correctly", "[arch][engine]") {
+    // The first block empties the code cache and leaves for the next page, before the operation it was to stop at. The
+    // second one, a loop, is decoded into the first one's memory and entered again and again.
+    std::vector<u32> first = {0xD508'751F, 0x5400'7FE0};             // ic iallu; b.eq next page
+    first.insert(first.end(), 40, 0xD280'00E3);                      // mov x3, #7
+    std::vector<u32> second(24, 0x9100'0421);                        // add x1, x1, #1
+    second.insert(second.end(), {0xF100'0484, 0x54FF'FCE1,           // subs x4, x4, #1; b.ne to the first addition
+                                 0xD280'0064, 0x17FF'FBE5});         // mov x4, #3; b to the first block
+    Pe loop;
+    Pe handlers;
+    EveryOperation every;
+    handlers.v->set_observer(&every);
+    for (Pe* pe : {&loop, &handlers}) {
+        for (unsigned i = 0; i < first.size(); ++i) {
+            pe->put<u32>(kCode + i * 4, first[i]);
+        }
+        for (unsigned i = 0; i < second.size(); ++i) {
+            pe->put<u32>(kCode + 0x1000 + i * 4, second[i]);
+        }
+        pe->v->s.pc = kCode;
+        pe->v->s.nzcv.z = 1;
+        pe->v->s.x[1] = pe->v->s.x[3] = 0;
+        pe->v->s.x[4] = 3;
+    }
+    for (unsigned i = 0; i < 2000; ++i) {
+        CAPTURE(i);
+        (void)loop.v->run(i % 2 == 0 ? 1 + i % 37 : 63);
+        while (handlers.v->ops_executed() < loop.v->ops_executed()) {
+            (void)handlers.v->run(1);
+        }
+        REQUIRE(same(loop, handlers));
+    }
+    REQUIRE(loop.v->s.x[1] > 10'000);
+    REQUIRE(loop.v->s.x[3] == 0);
+}
+
 }  // namespace vmm::arch::test
