@@ -141,8 +141,8 @@ inline constexpr u64 kSnooped = u64{1} << 23;
 /// page (PMSIDR_EL1.MaxSize = PMBIDR_EL1.Align = 6); other sizes add padding.
 inline constexpr u64 kRecordBytes = 64;
 
-/// Data sources that exist, as values of the packet: PMSDSFR_EL1 has a bit for each. The Neoverse encoding.
-inline constexpr u64 kDataSources = 0x7F01;
+/// Data sources that the models tell, as values of the packet (0, 8..0xC, 0xE): PMSDSFR_EL1 has a bit for each.
+inline constexpr u64 kDataSources = 0x5F01;
 
 /// What the registers of one unit can hold.
 struct RegisterMasks {

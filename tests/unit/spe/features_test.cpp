@@ -58,7 +58,7 @@ constexpr FeatureRow kFeatures[] = {
     {.text = "ernd=1", .since = 1, .pmsidr = 0x20, .pmsicr = 0xFF00000000000000},
     {.text = "pbt=1", .since = 3, .pmsidr = 0x1000000},
     {.text = "lds=0", .since = 1, .pmsidr = 0x10},
-    {.text = "fds=1", .since = 5, .pmsidr = 0x80, .pmsfcr = 0x10, .pmsdsfr = 0x7F01},
+    {.text = "fds=1", .since = 5, .pmsidr = 0x80, .pmsfcr = 0x10, .pmsdsfr = 0x5F01},
     {.text = "crr=1", .since = 5, .pmsidr = 0x2000000},
     {.text = "eft=1", .since = 5, .pmsidr = 0xC000000, .pmsfcr = 0x1F000000180000},
     {.text = "count=16", .since = 1, .pmsidr = 0x10000, .pmslatfr = 0xF000},
