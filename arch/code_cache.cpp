@@ -11,6 +11,10 @@ CodeCache::CodeCache(const mm::GuestRam& ram) : ram_(ram), pages_(ram.size() >> 
 CodeCache::~CodeCache() = default;
 
 Block* CodeCache::add(u64 pa, unsigned op_count) {
+    std::unique_ptr<Page>& page = pages_[page_number(pa)];
+    if (page == nullptr && used_pages_.size() == kMaxPages) {
+        return nullptr;
+    }
     const std::size_t bytes = sizeof(Block) + op_count * sizeof(Op);
     if (chunk_used_ + bytes > kChunkBytes) {
         const std::size_t next = chunks_.empty() ? 0 : chunk_ + 1;
@@ -26,7 +30,6 @@ Block* CodeCache::add(u64 pa, unsigned op_count) {
     Block* block = new (chunks_[chunk_].get() + chunk_used_) Block;
     chunk_used_ += bytes;
 
-    std::unique_ptr<Page>& page = pages_[page_number(pa)];
     if (page == nullptr) {
         page = std::make_unique<Page>();
         used_pages_.push_back(page_number(pa));
@@ -65,7 +68,11 @@ void CodeCache::invalidate_all() {
 }
 
 void CodeCache::clear() {
-    invalidate_all();
+    for (const u64 number : used_pages_) {
+        pages_[number].reset();
+    }
+    used_pages_.clear();
+    block_count_ = 0;
     chunk_ = 0;
     chunk_used_ = chunks_.empty() ? kChunkBytes : 0;
     ++clears_;

@@ -16,6 +16,8 @@ namespace vmm::arch {
 class CodeCache {
   public:
     static constexpr unsigned kWordsPerPage = kPageSize / 4;
+    /// Pages of guest memory that may hold decoded code at a time; a page costs 8 KiB on the host beside its blocks.
+    static constexpr std::size_t kMaxPages = 8192;
 
     explicit CodeCache(const mm::GuestRam& ram);
     ~CodeCache();

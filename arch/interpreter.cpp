@@ -651,7 +651,8 @@ op_daif_set:
     cpu.s.daif |= op->aux;
     NEXT;
 op_daif_clear:
-    if (cpu.s.el == 0 || (cpu.pins.irq() && (op->aux & kDaifI) != 0)) [[unlikely]] {
+    // Unmasking debug exceptions may start single-stepping.
+    if (cpu.s.el == 0 || (op->aux & kDaifD) != 0 || (cpu.pins.irq() && (op->aux & kDaifI) != 0)) [[unlikely]] {
         CALL_REFERENCE;
     }
     cpu.s.daif = static_cast<u8>(cpu.s.daif & ~op->aux);

@@ -42,7 +42,7 @@ void Vcpu::reset(u64 entry, u64 x0) {
     event_register = false;
     pmu_->reset();
     mmu_->tlbi(TlbiOp::all, 0, 0);
-    engine_->invalidate_links();
+    engine_->invalidate_all_code();
     context_changed();
 }
 

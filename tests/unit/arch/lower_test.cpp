@@ -5,6 +5,7 @@
 
 #include <catch2/catch.hpp>
 
+#include "arch/code_cache.h"
 #include "arch/decode.h"
 #include "arch/engine.h"
 #include "arch/hot_ops.h"
@@ -270,6 +271,53 @@ TEST_CASE("engine: code that discards all code while it is being stopped inside 
     }
     REQUIRE(loop.v->s.x[1] > 10'000);
     REQUIRE(loop.v->s.x[3] == 0);
+}
+
+TEST_CASE("engine: a reset PE executes what memory holds then", "[arch][engine]") {
+    Pe pe;
+    const auto run_from_reset = [&pe](u32 first) {
+        pe.put<u32>(kCode, first);
+        pe.put<u32>(kCode + 4, 0x1400'0000);  // b .
+        pe.v->reset(kCode, 0);
+        pe.v->s.cpacr_el1 = u64{3} << 20;  // FP instructions that trap would keep the loop out
+        (void)pe.v->run(100);
+        return pe.v->s.x[3];
+    };
+    REQUIRE(run_from_reset(0xD280'00E3) == 7);  // mov x3, #7
+    REQUIRE(run_from_reset(0xD280'0123) == 9);  // mov x3, #9
+}
+
+TEST_CASE("engine: unmasking debug exceptions starts a pending step at once", "[arch][engine]") {
+    Pe pe;
+    pe.put<u32>(kCode, 0xD503'48FF);      // msr daifclr, #8
+    pe.put<u32>(kCode + 4, 0xD280'00E1);  // mov x1, #7
+    pe.put<u32>(kCode + 8, 0x1400'0000);  // b .
+    CpuState& s = pe.v->s;
+    s.pc = kCode;
+    s.x[1] = 0;
+    s.elr_el1 = 0;
+    s.oslar_oslk = 0;
+    s.mdscr_el1 = 1 | 1 << 13;  // SS, KDE
+    s.daif = 0xF;
+    s.ss = 0;
+    (void)pe.v->run(100);
+    REQUIRE(s.elr_el1 == kCode + 4);
+    REQUIRE(s.x[1] == 0);
+}
+
+TEST_CASE("code cache: the pages it keeps books of are limited", "[arch][engine]") {
+    constexpr u64 kBase = 0x8000'0000;
+    const auto page = [](u64 n) { return kBase + n * kPageSize; };
+    CodeCache cache(mm::GuestRam(nullptr, kBase, (CodeCache::kMaxPages + 1) * kPageSize));
+    for (u64 n = 0; n < CodeCache::kMaxPages; ++n) {
+        REQUIRE(cache.add(page(n), 1) != nullptr);
+    }
+    REQUIRE(cache.add(page(CodeCache::kMaxPages), 1) == nullptr);
+    REQUIRE(cache.add(page(0) + 4, 1) != nullptr);
+    cache.clear();
+    REQUIRE(cache.blocks() == 0);
+    REQUIRE(cache.find(page(0)) == nullptr);
+    REQUIRE(cache.add(page(CodeCache::kMaxPages), 1) != nullptr);
 }
 
 }  // namespace vmm::arch::test
