@@ -329,6 +329,7 @@ TEST_CASE("features: the data source filter drops loads from elsewhere", "[spe][
         {kFds, 0x0100, kTypeLoad | kTypeStore, 0x8, true},
         {kFds, 0, kTypeLoad, -1, true},             // a load without the packet (it faulted)
         {kFds, 0, kTypeStore, -1, true},
+        {kFds, 0, kTypeStore, 0x8, true},           // concerns loads only
         {kFds, 0, kTypeBranch, -1, true},
         {kFds, 0, 0, -1, true},
         {kFds | 2 | 1 << 17, 0x0100, kTypeLoad, 0x8, true},   // with the type filter
@@ -452,6 +453,10 @@ TEST_CASE("features: ERnd samples the operations that the manual's counters sele
         Reference reference{256 * (1 + seed % 4), Rng(seed)};
         Sampler sampler(seed, true);
         sampler.set_reload(reference.interval | 1);
+        // Both counters end with the same operation, or one of them first.
+        reference.count = seed == 0 ? 0 : 10;
+        reference.ecount = seed == 0 ? 0 : 9 + seed % 3;
+        sampler.set_pmsicr(reference.count | reference.ecount << 56);
         for (int op = 0; op < 50'000; ++op) {
             const bool sampled = sampler.ops_until_sample() == 1;
             sampler.advance(1);
