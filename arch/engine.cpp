@@ -139,6 +139,7 @@ Exec Engine::Impl::step(OpTrace* trace) {
         trace->op_class = row == nullptr ? OpClass::other : row->op_class;
         v.begin_trace(trace);
     }
+    const u64 exceptions_before = v.exceptions_taken;
     Exec result = Exec::next;
     if (row == nullptr) {
         result = v.undefined();
@@ -149,9 +150,9 @@ Exec Engine::Impl::step(OpTrace* trace) {
     }
     if (trace != nullptr) {
         v.end_trace();
-        // ERET reports Exec::exception as well, but completes normally.
-        trace->exception = result == Exec::exception && trace->op_class != OpClass::eret;
-        if (trace->op_class == OpClass::eret && result == Exec::exception) {
+        // An ERET that completes reports Exec::exception as well.
+        trace->exception = v.exceptions_taken != exceptions_before;
+        if (trace->op_class == OpClass::eret && !trace->exception) {
             trace->taken = true;
             trace->target = v.s.pc;
             trace->target_el = v.s.el;
