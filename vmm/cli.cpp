@@ -3,14 +3,14 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <charconv>
 #include <optional>
 
 #include <CLI/CLI.hpp>
 
 #include "arch/cpu_model.h"
-#include "spe/max_buffer_size.h"
 #include "vmm/base/bits.h"
+#include "vmm/cli_spe.h"
+#include "vmm/cli_values.h"
 #include "vmm/memory_map.h"
 
 #ifndef VMM_VERSION
@@ -41,10 +41,10 @@ constexpr const char* kExitStatusHelp =
 /// What the user wrote, before any checking.
 struct RawOptions {
     std::string kernel, positional_kernel, initrd, params, name, dump_dtb;
-    std::optional<std::string> cpus, mem, console, log_level, kaslr_seed, cpu, spe_max_buffer_size,
-        spe_version, spe_pin, spe_model, clock, timeout;
+    std::optional<std::string> cpus, mem, console, log_level, kaslr_seed, cpu, clock, timeout;
     std::vector<std::string> disks;
-    bool rng = false, nodefaults = false, pmu = false, spe = false;
+    bool rng = false, nodefaults = false, pmu = false;
+    RawSpeOptions spe;
 };
 
 void add_boot_options(CLI::App& run, RawOptions& raw) {
@@ -87,56 +87,6 @@ void add_machine_options(CLI::App& run, RawOptions& raw) {
         ->type_name("SECONDS");
     run.add_option("--loglevel", raw.log_level, "error, warning, info or debug (default warning)")
         ->type_name("LEVEL");
-}
-
-void add_spe_options(CLI::App& run, RawOptions& raw) {
-    run.add_flag("--spe", raw.spe, "Give the CPUs a Statistical Profiling Extension");
-    run.add_option("--spe-max-buffer-size", raw.spe_max_buffer_size,
-                   "Largest profiling buffer a CPU may use (default 4M; 0 = no limit)")
-        ->type_name("SIZE");
-    run.add_option("--spe-version", raw.spe_version, "1.0 to 1.4 (default 1.2)")->type_name("VERSION");
-    run.add_option("--spe-pin", raw.spe_pin,
-                   "How buffers are pinned: auto, uring, mlock, populate or off (default auto)")
-        ->type_name("HOW");
-    run.add_option("--spe-model", raw.spe_model,
-                   "Caches, TLBs and predictor behind the records: basic (default) or detailed (slow while "
-                   "profiling)")
-        ->type_name("MODEL");
-}
-
-/// A decimal number, or with `hex` also 0x…; nothing else around it.
-std::optional<u64> parse_u64(std::string_view text, bool hex = false) {
-    int base = 10;
-    if (hex && (text.starts_with("0x") || text.starts_with("0X"))) {
-        text.remove_prefix(2);
-        base = 16;
-    }
-    u64 value = 0;
-    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value, base);
-    if (text.empty() || error != std::errc{} || end != text.data() + text.size()) {
-        return std::nullopt;
-    }
-    return value;
-}
-
-/// One of a few words, each standing for a value.
-template <class T>
-struct Choice {
-    std::string_view word;
-    T value;
-};
-
-template <class T, std::size_t N>
-Result<T> choose(std::string_view option, std::string_view text, const Choice<T> (&choices)[N]) {
-    std::string accepted;
-    for (const Choice<T>& choice : choices) {
-        if (choice.word == text) {
-            return choice.value;
-        }
-        accepted += accepted.empty() ? "" : ", ";
-        accepted += choice.word;
-    }
-    return fail_usage("{} \"{}\": must be one of {}", option, text, accepted);
 }
 
 Result<unsigned> parse_cpus(const std::optional<std::string>& text, const HostFacts& host) {
@@ -194,37 +144,6 @@ Result<std::string> parse_cpu_model(const std::optional<std::string>& text) {
         accepted += model.name;
     }
     return fail_usage("--cpu \"{}\": must be one of {}", *text, accepted);
-}
-
-Result<SpeConfig> parse_spe(const RawOptions& raw) {
-    SpeConfig spe;
-    spe.enabled = raw.spe;
-    if (raw.spe_max_buffer_size) {
-        VMM_TRY(spe.max_buffer_size, parse_size("--spe-max-buffer-size", *raw.spe_max_buffer_size, 1));
-        if (auto encoded = spe::encode_max_buffer_size(spe.max_buffer_size); !encoded) {
-            return fail_usage("--spe-max-buffer-size \"{}\": {}", *raw.spe_max_buffer_size,
-                              encoded.error().text);
-        }
-    }
-    if (raw.spe_version) {
-        static constexpr Choice<u8> kVersions[] = {
-            {"1.0", 1}, {"1.1", 2}, {"1.2", 3}, {"1.3", 4}, {"1.4", 5}};
-        VMM_TRY(spe.pmsver, choose("--spe-version", *raw.spe_version, kVersions));
-    }
-    if (raw.spe_pin) {
-        static constexpr Choice<mm::PinChoice> kPins[] = {{"auto", mm::PinChoice::automatic},
-                                                          {"uring", mm::PinChoice::uring},
-                                                          {"mlock", mm::PinChoice::mlock},
-                                                          {"populate", mm::PinChoice::populate},
-                                                          {"off", mm::PinChoice::off}};
-        VMM_TRY(spe.pin, choose("--spe-pin", *raw.spe_pin, kPins));
-    }
-    if (raw.spe_model) {
-        static constexpr Choice<spe::ModelKind> kModels[] = {{"basic", spe::ModelKind::basic},
-                                                             {"detailed", spe::ModelKind::detailed}};
-        VMM_TRY(spe.model, choose("--spe-model", *raw.spe_model, kModels));
-    }
-    return spe;
 }
 
 Result<> parse_kinds(const RawOptions& raw, MachineConfig& config) {
@@ -302,7 +221,7 @@ Result<MachineConfig> check(const RawOptions& raw, const HostFacts& host) {
         config.disks.push_back(std::move(disk));
     }
     VMM_TRY(config.cpu_model, parse_cpu_model(raw.cpu));
-    VMM_TRY(config.spe, parse_spe(raw));
+    VMM_TRY(config.spe, parse_spe_options(raw.spe));
     VMM_TRY_VOID(parse_kinds(raw, config));
     VMM_TRY_VOID(parse_numbers(raw, config));
     VMM_TRY_VOID(check_virtio_slots(config));
@@ -328,27 +247,6 @@ HostFacts host_facts() {
             pages < 1 || page_size < 1 ? 0 : static_cast<u64>(pages) * static_cast<u64>(page_size)};
 }
 
-Result<u64> parse_size(std::string_view option, std::string_view text, u64 bare_unit) {
-    static constexpr Choice<u64> kSuffixes[] = {
-        {"B", 1}, {"K", u64{1} << 10}, {"M", u64{1} << 20}, {"G", u64{1} << 30}, {"T", u64{1} << 40}};
-    std::string_view digits = text;
-    u64 unit = bare_unit;
-    if (!text.empty() && std::isalpha(static_cast<unsigned char>(text.back()))) {
-        const char suffix = static_cast<char>(std::toupper(static_cast<unsigned char>(text.back())));
-        const auto found = std::find_if(std::begin(kSuffixes), std::end(kSuffixes),
-                                        [&](const Choice<u64>& choice) { return choice.word[0] == suffix; });
-        unit = found == std::end(kSuffixes) ? 0 : found->value;
-        digits.remove_suffix(1);
-    }
-    const std::optional<u64> number = parse_u64(digits);
-    u64 bytes = 0;
-    if (!number || unit == 0 || __builtin_mul_overflow(*number, unit, &bytes)) {
-        return fail_usage("{} \"{}\": must be a number with an optional suffix B, K, M, G or T{}", option,
-                          text, bare_unit == kMiB ? " (without one: MiB)" : " (without one: bytes)");
-    }
-    return bytes;
-}
-
 Result<Command> parse_command_line(std::span<const char* const> arguments, const HostFacts& host) {
     CLI::App app("Runs arm64 guests on this machine, with a Statistical Profiling Extension", "vmm");
     app.footer(kExitStatusHelp);
@@ -360,7 +258,7 @@ Result<Command> parse_command_line(std::span<const char* const> arguments, const
     run->footer(kExitStatusHelp);
     add_boot_options(*run, raw);
     add_machine_options(*run, raw);
-    add_spe_options(*run, raw);
+    add_spe_options(*run, raw.spe);
     CLI::App* version = app.add_subcommand("version", "Print the version");
     CLI::App* help = app.add_subcommand("help", "Print this help");
 

@@ -4,7 +4,6 @@
 
 #include <span>
 #include <string>
-#include <string_view>
 
 #include "vmm/base/result.h"
 #include "vmm/config.h"
@@ -27,9 +26,5 @@ struct Command {
 /// `arguments` is argv without the program name. An error is one line that names the option, the value and
 /// what would be accepted.
 Result<Command> parse_command_line(std::span<const char* const> arguments, const HostFacts& host);
-
-/// A size like "512", "2G" or "64m": a decimal number with K, M, G, T (powers of 1024) or B; a bare number
-/// counts `bare_unit` bytes. `option` names it in errors.
-Result<u64> parse_size(std::string_view option, std::string_view text, u64 bare_unit);
 
 }  // namespace vmm

@@ -2,6 +2,8 @@
 
 #include <catch2/catch.hpp>
 
+#include "vmm/cli_values.h"
+
 using namespace vmm;
 
 namespace {
