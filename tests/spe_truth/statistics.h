@@ -78,8 +78,10 @@ inline constexpr u32 kCmp = 0xF100009F;     // cmp x4, #0
 inline constexpr u32 kCselNe = 0x9A84106A;  // csel x10, x3, x4, ne
 inline constexpr u32 kFadd = 0x1E622821;    // fadd d1, d1, d2
 inline constexpr u32 kVadd = 0x4EA38463;    // add v3.4s, v3.4s, v3.4s
-inline constexpr u32 kMovz = 0xD2800024;    // mov x4, #1
-inline constexpr u32 kMovk = 0xF2A00004;    // movk x4, #0, lsl #16
+inline constexpr u32 kLdrBad = 0xF94000C1;  // ldr x1, [x6], where nothing is mapped
+inline constexpr u32 kEret = 0xD69F03E0;
+inline constexpr u32 kMovz = 0xD2800024;  // mov x4, #1
+inline constexpr u32 kMovk = 0xF2A00004;  // movk x4, #0, lsl #16
 
 inline u32 b(s64 words) {
     return 0x14000000 | (static_cast<u32>(words) & 0x3FFFFFF);
@@ -98,10 +100,12 @@ inline Kind kind_of(u32 word) {
         case kLdr:
         case kLdp:
         case kLdrQ:
+        case kLdrBad:
         case kLdadd: return Kind::load;
         case kStr:
         case kStp:
         case kStrQ: return Kind::store;
+        case kEret: return Kind::branch;
         default: break;
     }
     const bool is_branch = word >> 26 == 5 || word >> 24 == 0x54 || word >> 24 == 0xB4;
