@@ -164,6 +164,10 @@ bool ProfilingUnit::profiling_enabled_somewhere() const {
     return profiling_enabled(0) || profiling_enabled(1);
 }
 
+bool ProfilingUnit::follows_all() const {
+    return model_->wants_all() && profiling_enabled_somewhere();
+}
+
 u64 ProfilingUnit::ops_until_sample() const {
     segment_start_ = v_.ops_executed();
     segment_counts_ = profiling_enabled(v_.s.el);

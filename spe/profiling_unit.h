@@ -67,6 +67,10 @@ class ProfilingUnit final : public arch::OpObserver {
     /// Any thread; numbers of one moment need not agree with each other.
     ProfilingStats stats() const;
 
+    /// True while every operation is looked at, not only those to be sampled: what other PEs do in between then shows in the
+    /// samples.
+    bool follows_all() const;
+
     /// What the unit has, version and options considered.
     const Features& features() const { return features_; }
 

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "vmm/base/check.h"
+#include "vmm/base/rng.h"
 #include "vmm/executor.h"
 
 namespace vmm {
@@ -14,6 +15,7 @@ namespace vmm {
 namespace {
 
 constexpr u64 kSlice = 10'000;           // operations a vCPU runs before it is the next one's turn
+constexpr u64 kFineSlice = 32;           // ... on average, while a profiling unit follows caches that PEs share
 constexpr u64 kIdlePollNs = 10'000'000;  // host time, while the guest waits for nothing but input
 
 class InsnExecutor final : public Executor {
@@ -56,6 +58,8 @@ class InsnExecutor final : public Executor {
     void thread_main() {
         while (!context_.control->stopping()) {
             bool progress = false;
+            fine_ = std::ranges::any_of(context_.cpus,
+                                        [](const auto& cpu) { return cpu->spe && cpu->spe->follows_all(); });
             for (std::size_t i = 0; i < context_.cpus.size() && !context_.control->stopping(); ++i) {
                 progress |= turn(*context_.cpus[i], i);
             }
@@ -63,6 +67,15 @@ class InsnExecutor final : public Executor {
                 idle();
             }
         }
+    }
+
+    /// Fine slices differ in length: a loop or a sampling interval that fits into equal ones would always meet the same
+    /// neighbours.
+    u64 slice() {
+        if (!fine_) {
+            return kSlice;
+        }
+        return kFineSlice / 2 + rng_.below(kFineSlice + 1);
     }
 
     /// One slice of one vCPU; false where it has nothing to do.
@@ -82,7 +95,7 @@ class InsnExecutor final : public Executor {
         const u64 deadline = cpu.timer.next_deadline_count();
         clock_.begin_slice(cpu.vcpu);
         const arch::RunResult result =
-            cpu.vcpu.run(std::clamp<u64>(deadline > now ? deadline - now : 1, 1, kSlice));
+            cpu.vcpu.run(std::clamp<u64>(deadline > now ? deadline - now : 1, 1, slice()));
         clock_.end_slice();
         waiting_[i] = result == arch::RunResult::wait && !cpu.waits_for_event();
         return true;
@@ -107,6 +120,8 @@ class InsnExecutor final : public Executor {
 
     const ExecutorContext context_;
     InsnClock& clock_;
+    bool fine_ = false;          // this round
+    Rng rng_{1};                 // the same in every run
     std::vector<bool> waiting_;  // for each vCPU: in WFI, until its pins are kicked
     std::thread thread_;
     std::mutex mutex_;
