@@ -3,6 +3,7 @@
 #include "arch/engine.h"
 
 #include <algorithm>
+#include <optional>
 #include <utility>
 
 #include "arch/engine_impl.h"
@@ -106,6 +107,31 @@ bool Engine::Impl::must_step() const {
     return fp_trapped(v.s) || v.s.il != 0 || v.software_step_active();
 }
 
+namespace {
+
+/// Reads the instruction at PC into `insn`, or takes the exception that comes in its place.
+std::optional<Exec> fetch(Vcpu& v, u32& insn) {
+    if (v.software_step_active() && v.s.ss == 0) {
+        return v.software_step();  // active-pending: the step is over
+    }
+    if (v.s.il != 0) {
+        return v.illegal_state();
+    }
+    const u64 pc = v.s.pc;
+    if ((pc & 3) != 0) {
+        return v.pc_alignment_fault();
+    }
+    const Translation t = v.mmu().translate(pc, AccessType::fetch, v.s.el == 1);
+    const u8* host = t.ok ? v.ram().host(t.pa, 4) : nullptr;
+    if (host == nullptr) {
+        return v.instruction_abort(pc, t.ok ? kFscExternalAbort : t.fsc);
+    }
+    insn = mm::load_relaxed<u32>(host);
+    return std::nullopt;
+}
+
+}  // namespace
+
 Exec Engine::Impl::step(OpTrace* trace) {
     v.s.pc = branch_address(v.s);
     const u64 pc = v.s.pc;
@@ -115,24 +141,13 @@ Exec Engine::Impl::step(OpTrace* trace) {
     }
     --budget;
     const bool stepping = v.software_step_active();
-    if (stepping && v.s.ss == 0) {
-        return v.software_step();  // active-pending: the step is over
-    }
-    if (v.s.il != 0) {
-        return v.illegal_state();
-    }
-    if ((pc & 3) != 0) {
-        return v.pc_alignment_fault();
-    }
-    const Translation t = v.mmu().translate(pc, AccessType::fetch, v.s.el == 1);
-    const u8* host = t.ok ? v.ram().host(t.pa, 4) : nullptr;
-    if (host == nullptr) {
+    u32 insn = 0;
+    if (const std::optional<Exec> instead = fetch(v, insn); instead) {
         if (trace != nullptr) {
             trace->exception = true;
         }
-        return v.instruction_abort(pc, t.ok ? kFscExternalAbort : t.fsc);
+        return *instead;
     }
-    const u32 insn = mm::load_relaxed<u32>(host);
     const DecodeRow* row = decode(insn);
     if (trace != nullptr) {
         trace->insn = insn;

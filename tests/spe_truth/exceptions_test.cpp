@@ -202,6 +202,53 @@ TEST_CASE("spe truth: programs with exceptions and interrupts are sampled as the
     CHECK(rows >= 32);
 }
 
+TEST_CASE("spe truth: an operation that cannot even be fetched is sampled with its exception", "[spe][truth]") {
+    struct Row {
+        const char* name;
+        u64 pc;
+        bool illegal_state;
+        u32 esr;
+    };
+    const Row rows[] = {
+        {"PC alignment fault", kCode + 2, false, 0x8A000000},
+        {"illegal Execution state", kCode, true, 0x3A000000},
+        {"illegal Execution state, PC misaligned", kCode + 2, true, 0x3A000000},
+        {"translation fault of the fetch", kUnmapped, false, 0x86000005},
+        {"external abort of the fetch", kBase + kRamBytes + 0x1000, false, 0x86000010},
+    };
+    for (const Row& row : rows) {
+        CAPTURE(row.name);
+        for (const u64 before : {1, 2}) {  // sampled at once, or after an operation that went well
+            CAPTURE(before);
+            BareGuest guest;
+            guest.map_memory();
+            // The block behind RAM, where nothing answers.
+            guest.put(kTables + 0x1000 + 8 * (kRamBytes >> 21), (kBase + kRamBytes) | 0x781);
+            const u32 code[] = {row.illegal_state ? kEret : 0xD61F00A0};  // br x5
+            guest.load(kCode + 0x100, code);
+            guest.start(256, kE1 | kTs, before);
+            guest.v.s.x[5] = guest.v.s.elr_el1 = row.pc;
+            guest.v.s.spsr_el1 = 0x3C5 | u64{1} << 20;
+            guest.v.s.pc = kCode + 0x100;
+            if (before == 1) {
+                guest.v.s.pc = row.pc;
+                guest.v.s.il = row.illegal_state ? 1 : 0;
+            }
+            guest.run(before);
+            CHECK(guest.v.s.esr_el1 == row.esr);
+            CHECK(guest.v.s.elr_el1 == row.pc);
+            const std::vector<Sampled> samples = parse(guest.written());
+            REQUIRE(samples.size() == 1);
+            CHECK(samples[0].pc == row.pc);
+            CHECK(samples[0].el == 1);
+            CHECK(samples[0].kind == Kind::other);
+            CHECK((samples[0].events & 3) == 3);
+        }
+    }
+    std::cout << "rows: " << std::size(rows) << " of operations that cannot be fetched\n";
+    CHECK(std::size(rows) >= 5);
+}
+
 TEST_CASE("spe truth: the gaps between samples are those that PMSIRR asks for", "[spe][truth]") {
     struct Row {
         const char* features;

@@ -27,6 +27,7 @@ struct Sampled {
     u64 operation = 0;  // its number, the first that the PE ever executed being 1
     u8 el = 0;
     Kind kind = Kind::other;
+    u64 events = 0;
 };
 
 /// The records of a buffer, by the framing rule. Every one must have PC, operation type and timestamp.
@@ -51,6 +52,8 @@ inline std::vector<Sampled> parse(std::span<const u8> bytes) {
                        : is_store       ? Kind::store
                                         : Kind::load;
             parts |= 2;
+        } else if (header == 0x52 || header == 0x62) {
+            now.events = value;
         } else if (header == 0x71) {
             now.operation = value;
             REQUIRE(parts == 3);
