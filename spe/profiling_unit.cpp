@@ -5,7 +5,7 @@
 
 #include "arch/pmu.h"
 #include "arch/vcpu.h"
-#include "spe/detailed_model.h"
+#include "spe/make_model.h"
 #include "spe/max_buffer_size.h"
 #include "spe/op_type.h"
 #include "vmm/base/check.h"
@@ -47,14 +47,6 @@ ProfilingConfig with_memory_system(ProfilingConfig config, unsigned core) {
         config.memory_system = std::make_shared<MemorySystem>(MemoryGeometry{}, core + 1);
     }
     return config;
-}
-
-std::unique_ptr<EventModel> make_model(const ProfilingConfig& config, unsigned core) {
-    const u64 seed = config.seed * 2 + 2;
-    if (config.model == ModelKind::detailed) {
-        return std::make_unique<DetailedModel>(config.pmsver, seed, *config.memory_system, core);
-    }
-    return std::make_unique<BasicModel>(config.pmsver, seed);
 }
 
 }  // namespace
@@ -119,7 +111,7 @@ ProfilingUnit::ProfilingUnit(arch::Vcpu& vcpu, const ProfilingConfig& config, mm
       masks_(register_masks(features_)),
       format_(record_format(features_)),
       sampler_(config.seed * 2 + 1, features_.ernd),
-      model_(make_model(config_, vcpu.index())),
+      model_(make_model(config.model, config.pmsver, config.seed * 2 + 2, config_.memory_system.get(), vcpu.index())),
       buffer_(features_, config.max_buffer_size),
       regime_(std::make_unique<OwnerRegime>(vcpu)) {
     VMM_CHECK(!invalid_features(features_));
