@@ -9,6 +9,7 @@
 
 #include "arch/cpu_model.h"
 #include "vmm/base/bits.h"
+#include "vmm/cli_host_trace.h"
 #include "vmm/cli_spe.h"
 #include "vmm/cli_values.h"
 #include "vmm/memory_map.h"
@@ -41,7 +42,7 @@ constexpr const char* kExitStatusHelp =
 /// What the user wrote, before any checking.
 struct RawOptions {
     std::string kernel, positional_kernel, initrd, params, name, dump_dtb;
-    std::optional<std::string> cpus, mem, console, log_level, kaslr_seed, cpu, clock, timeout;
+    std::optional<std::string> cpus, mem, console, log_level, kaslr_seed, cpu, clock, timeout, host_trace;
     std::vector<std::string> disks;
     bool rng = false, nodefaults = false, pmu = false;
     RawSpeOptions spe;
@@ -222,6 +223,9 @@ Result<MachineConfig> check(const RawOptions& raw, const HostFacts& host) {
     }
     VMM_TRY(config.cpu_model, parse_cpu_model(raw.cpu));
     VMM_TRY(config.spe, parse_spe_options(raw.spe));
+    if (raw.host_trace) {
+        VMM_TRY(config.host_trace, parse_host_trace(*raw.host_trace));
+    }
     VMM_TRY_VOID(parse_kinds(raw, config));
     VMM_TRY_VOID(parse_numbers(raw, config));
     VMM_TRY_VOID(check_virtio_slots(config));
@@ -259,6 +263,7 @@ Result<Command> parse_command_line(std::span<const char* const> arguments, const
     add_boot_options(*run, raw);
     add_machine_options(*run, raw);
     add_spe_options(*run, raw.spe);
+    add_host_trace_option(*run, raw.host_trace);
     CLI::App* version = app.add_subcommand("version", "Print the version");
     CLI::App* help = app.add_subcommand("help", "Print this help");
 

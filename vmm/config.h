@@ -28,6 +28,12 @@ struct SpeConfig {
     spe::ModelKind model = spe::ModelKind::basic;
 };
 
+struct HostTraceConfig {
+    std::string path;  // empty: no trace
+    u64 period = 4096;
+    spe::ModelKind model = spe::ModelKind::basic;
+};
+
 struct MachineConfig {
     std::string name;
     std::string kernel;
@@ -44,6 +50,7 @@ struct MachineConfig {
     std::string cpu_model;  // a name that arch::find_cpu_model() knows
     bool pmu = false;
     SpeConfig spe;
+    HostTraceConfig host_trace;
     ClockKind clock = ClockKind::host;
     u64 timeout_seconds = 0;  // 0: none
     LogLevel log_level = LogLevel::warning;

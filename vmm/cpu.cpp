@@ -22,9 +22,22 @@ void Cpu::add_spe(const spe::ProfilingConfig& config, mm::HostMemory* memory) {
     spe->attach();
 }
 
+void Cpu::add_host_profiler(const spe::HostProfilerConfig& config, spe::TraceBuffer& buffer) {
+    host_profiler = std::make_unique<spe::HostProfiler>(vcpu, config, buffer);
+    if (spe == nullptr) {
+        vcpu.set_observer(host_profiler.get());
+        return;
+    }
+    observers_ = std::make_unique<arch::ObserverPair>(*host_profiler, *spe);
+    vcpu.set_observer(observers_.get());
+}
+
 void Cpu::begin(PowerState::Entry entry) {
     if (spe != nullptr) {
         spe->reset();
+    }
+    if (host_profiler != nullptr) {
+        host_profiler->reset();
     }
     timer.reset();
     vcpu.reset(entry.pc, entry.x0);

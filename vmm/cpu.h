@@ -3,9 +3,11 @@
 
 #include <memory>
 
+#include "arch/observer_pair.h"
 #include "arch/vcpu.h"
 #include "devices/generic_timer/generic_timer.h"
 #include "devices/gicv3/gicv3.h"
+#include "spe/host_profiler.h"
 #include "spe/profiling_unit.h"
 #include "vmm/power_state.h"
 
@@ -20,6 +22,9 @@ class Cpu {
     /// Adds a profiling unit. `memory` outlives the Cpu.
     void add_spe(const spe::ProfilingConfig& config, mm::HostMemory* memory);
 
+    /// Adds the host's profiler, after the guest's unit if there is one. `buffer` outlives the Cpu.
+    void add_host_profiler(const spe::HostProfilerConfig& config, spe::TraceBuffer& buffer);
+
     unsigned index() const { return vcpu.index(); }
 
     /// Power-on state, ready to execute from `entry`. On the vCPU's thread, or while no thread runs it.
@@ -32,10 +37,12 @@ class Cpu {
     arch::Vcpu& vcpu;
     devices::GenericTimer timer;
     std::unique_ptr<spe::ProfilingUnit> spe;  // nullptr: none
+    std::unique_ptr<spe::HostProfiler> host_profiler;  // nullptr: none
     PowerState power;
 
   private:
     devices::GicV3& gic_;
+    std::unique_ptr<arch::ObserverPair> observers_;  // where there are both
 };
 
 }  // namespace vmm

@@ -161,7 +161,8 @@ Result<KernelImage> parse_elf(std::vector<u8> file) {
         if (header.e_entry >= segment->p_vaddr && header.e_entry - segment->p_vaddr < segment->p_memsz) {
             image.entry = physical_entry(header.e_entry, *segment);
         }
-        image.segments.push_back({segment->p_paddr, segment->p_offset, segment->p_filesz, segment->p_memsz});
+        image.segments.push_back({segment->p_paddr, segment->p_offset, segment->p_filesz, segment->p_memsz,
+                                  segment->p_vaddr, (segment->p_flags & PF_X) != 0});
     }
     if (image.segments.empty()) {
         return fail("the ELF file has nothing to load; {}", kAccepted);

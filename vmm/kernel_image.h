@@ -14,12 +14,14 @@
 namespace vmm {
 
 /// A part of an ELF kernel: `file_bytes` of the image from `offset` go to guest-physical `pa`, zeroed up to
-/// `memory_bytes`.
+/// `memory_bytes`. It is linked to `va`.
 struct KernelSegment {
     u64 pa = 0;
     u64 offset = 0;
     u64 file_bytes = 0;
     u64 memory_bytes = 0;
+    u64 va = 0;
+    bool executable = false;
 };
 
 struct KernelImage {

@@ -60,6 +60,7 @@ Result<std::unique_ptr<Machine>> Machine::create(const MachineConfig& config) {
     machine->build_cpus();
     VMM_TRY_VOID(machine->build_devices());
     VMM_TRY_VOID(machine->write_dtb());
+    VMM_TRY_VOID(machine->start_host_trace());
     log("vmm").info("# vmm run -k {} -m {} -c {} --name {} ({}, {})", config.kernel, config.memory >> 20,
                     config.cpus, config.name, machine->files_.kernel.description, config.cpu_model);
     return machine;
@@ -222,6 +223,32 @@ Result<> Machine::write_dtb() const {
     return {};
 }
 
+Result<> Machine::start_host_trace() {
+    const HostTraceConfig& wanted = config_.host_trace;
+    if (wanted.path.empty()) {
+        return {};
+    }
+    PerfDataFacts facts;
+    facts.host_name = config_.name;
+    facts.os_release = files_.kernel.kind == KernelImage::Kind::elf ? "bare-metal" : "unknown";
+    facts.cpus = config_.cpus;
+    facts.midr = arch::find_cpu_model(config_.cpu_model)->midr;
+    facts.memory = config_.memory;
+    facts.counter_hz = counter_->frequency();
+    facts.period = wanted.period;
+    VMM_TRY(host_trace_, HostTrace::create(wanted.path, facts, guest_code(config_, files_, plan_)));
+    spe::HostProfilerConfig profiler{.period = wanted.period, .model = wanted.model};
+    if (wanted.model == spe::ModelKind::detailed) {
+        profiler.memory_system = std::make_shared<spe::MemorySystem>(spe::MemoryGeometry{}, config_.cpus);
+    }
+    for (const auto& cpu : cpus_) {
+        constexpr u64 kFirstSeed = 1000;  // not one of a guest's unit
+        profiler.seed = kFirstSeed + cpu->index();
+        cpu->add_host_profiler(profiler, host_trace_->buffer(cpu->index()));
+    }
+    return {};
+}
+
 // ── Running
 // ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -287,6 +314,12 @@ int Machine::end(const char* why, int status) {
         std::fprintf(stderr, "vmm: %s\n", why);
     }
     log_statistics();
+    if (host_trace_ != nullptr) {
+        if (const auto written = host_trace_->finish(); !written) {
+            std::fprintf(stderr, "vmm: %s\n", written.error().text.c_str());
+            return status != static_cast<int>(ExitStatus::ok) ? status : static_cast<int>(written.error().status);
+        }
+    }
     return status;
 }
 
@@ -385,6 +418,9 @@ void Machine::log_statistics() const {
             log("spe").info("vCPU {}: {} samples of {} operations, {} filtered, {} records, {} bytes",
                             cpu->index(), stats.samples, stats.population, stats.filtered, stats.records,
                             stats.bytes);
+        }
+        if (cpu->host_profiler != nullptr) {
+            log("spe").info("vCPU {}: {} samples for the host", cpu->index(), cpu->host_profiler->samples());
         }
     }
     const f64 seconds = std::chrono::duration<f64>(std::chrono::steady_clock::now() - started_).count();

@@ -26,6 +26,7 @@
 #include "vmm/cpu.h"
 #include "vmm/executor.h"
 #include "vmm/host_events.h"
+#include "vmm/host_trace.h"
 #include "vmm/run_control.h"
 
 namespace vmm {
@@ -55,6 +56,7 @@ class Machine final : private devices::PowerControl {
     void build_cpus();
     Result<> build_devices();
     Result<> write_dtb() const;
+    Result<> start_host_trace();
 
     // Running.
     void boot();
@@ -97,6 +99,7 @@ class Machine final : private devices::PowerControl {
     arch::Interconnect interconnect_;
     std::vector<std::unique_ptr<arch::Vcpu>> vcpus_;
     std::unique_ptr<devices::GicV3> gic_;
+    std::unique_ptr<HostTrace> host_trace_;  // nullptr: none
     std::vector<std::unique_ptr<Cpu>> cpus_;
 
     std::vector<std::unique_ptr<devices::Uart16550>> uarts_;

@@ -62,7 +62,18 @@ def main() -> int:
             ([*good, "-d", "empty.img"], HOST, ["--disk", "empty.img"]),
             ([*good, "-d", "ro.img,rw"], USAGE, ['--disk "ro.img,rw"', "FILE,ro"]),
             ([*good, "--dump-dtb", "no/such/folder/x.dtb"], HOST, ["--dump-dtb", "no/such/folder/x.dtb"]),
-            # The device tree is not written when something else is wrong.
+            ([*good, "--spe-host-trace", ""], USAGE, ["--spe-host-trace", "FILE"]),
+            ([*good, "--spe-host-trace", "x.data,period=1000"], USAGE, ["x.data,period=1000", "multiple of 256"]),
+            ([*good, "--spe-host-trace", "x.data,period=0"], USAGE, ["--spe-host-trace", "multiple of 256"]),
+            ([*good, "--spe-host-trace", "x.data,period="], USAGE, ["--spe-host-trace", "multiple of 256"]),
+            ([*good, "--spe-host-trace", "x.data,model=best"], USAGE, ['--spe-host-trace model "best"', "basic, detailed"]),
+            ([*good, "--spe-host-trace", "x.data,every=256"], USAGE, ['"every=256"', "period=N"]),
+            ([*good, "--spe-host-trace", "x.data,"], USAGE, ["--spe-host-trace", "period=N"]),
+            ([*good, "--spe-host-trace", "no/such/folder/x.data"], HOST, ["no/such/folder/x.data", "No such file"]),
+            ([*good, "--spe-host-trace", folder], HOST, [folder, "no regular file"]),
+            ([*good, "--spe-host-trace", "/dev/null"], HOST, ["/dev/null", "no regular file"]),
+            # Nothing is written when something else is wrong.
+            ([*good, "--spe-host-trace", "x.data", "-d", "missing.img"], HOST, ["missing.img"]),
             ([*good, "--dump-dtb", "x.dtb", "-d", "missing.img"], HOST, ["missing.img"]),
         ]
         if os.geteuid() != 0:  # root may write to read-only files

@@ -218,3 +218,19 @@ TEST_CASE("sizes are numbers with suffixes of either case") {
     REQUIRE_FALSE(parse_size("-x", " 1", 1));
     REQUIRE_FALSE(parse_size("-x", "0x10", 1));
 }
+
+TEST_CASE("--spe-host-trace takes a file, a period and a model, and needs no --spe") {
+    const MachineConfig plain = config_of({"-k", "Image", "--spe-host-trace", "guest.data"});
+    REQUIRE(plain.host_trace.path == "guest.data");
+    REQUIRE(plain.host_trace.period == 4096);
+    REQUIRE(plain.host_trace.model == spe::ModelKind::basic);
+    REQUIRE_FALSE(plain.spe.enabled);
+    const MachineConfig full =
+        config_of({"-k", "Image", "--spe", "--spe-host-trace=a/b.data,model=detailed,period=4294967040"});
+    REQUIRE(full.host_trace.path == "a/b.data");
+    REQUIRE(full.host_trace.period == 4294967040);
+    REQUIRE(full.host_trace.model == spe::ModelKind::detailed);
+    REQUIRE(full.spe.model == spe::ModelKind::basic);
+    REQUIRE(config_of({"-k", "Image"}).host_trace.path.empty());
+    REQUIRE(refusal_of({"--spe-host-trace", "x,period=4294967296"}).find("4294967040") != std::string::npos);
+}
