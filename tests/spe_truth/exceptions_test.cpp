@@ -202,7 +202,8 @@ TEST_CASE("spe truth: programs with exceptions and interrupts are sampled as the
     CHECK(rows >= 32);
 }
 
-TEST_CASE("spe truth: an operation that cannot even be fetched is sampled with its exception", "[spe][truth]") {
+TEST_CASE("spe truth: an operation that cannot even be fetched is sampled with its exception",
+          "[spe][truth]") {
     struct Row {
         const char* name;
         u64 pc;
