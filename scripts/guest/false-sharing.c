@@ -1,10 +1,12 @@
-// Two threads on two CPUs count, each in a counter of its own, but both counters are in one cache line: false-sharing ROUNDS
+// Two threads count, on two CPUs if there are, each in a counter of its own, but both counters are in one cache line.
+// usage: false-sharing ROUNDS
 #define _GNU_SOURCE
 #include <pthread.h>
 #include <sched.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 static struct {
     _Alignas(64) volatile uint64_t counters[2];
@@ -16,7 +18,7 @@ static void* count(void* argument) {
     const int number = (int)(intptr_t)argument;
     cpu_set_t cpus;
     CPU_ZERO(&cpus);
-    CPU_SET(number, &cpus);
+    CPU_SET(number % (int)sysconf(_SC_NPROCESSORS_ONLN), &cpus);
     if (sched_setaffinity(0, sizeof cpus, &cpus) != 0) {
         perror("false-sharing: sched_setaffinity");
         exit(1);
