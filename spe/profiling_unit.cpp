@@ -149,7 +149,7 @@ void ProfilingUnit::reset() {
 /// Without EL2 and EL3: the buffer belongs to EL1, and PMSCR_EL1 selects the Exception levels.
 bool ProfilingUnit::profiling_enabled(u8 el) const {
     const bool selected = el == 0 ? pmscr::E0Spe::get(pmscr_) != 0 : pmscr::E1Spe::get(pmscr_) != 0;
-    return selected && buffer_.enabled();
+    return selected && buffer_active();
 }
 
 bool ProfilingUnit::profiling_enabled_somewhere() const {
@@ -289,12 +289,12 @@ bool ProfilingUnit::collides() {
 }
 
 void ProfilingUnit::take_sample(const arch::OpTrace& trace) {
-    if (buffer_.enabled() && collides()) {
+    if (buffer_active() && collides()) {
         model_->observe(trace);
         return;
     }
     counters_.samples.add(1);
-    if (!buffer_.enabled()) {
+    if (!buffer_active()) {
         model_->observe(trace);
         counters_.dropped.add(1);
         return;
@@ -350,7 +350,7 @@ void ProfilingUnit::count_event(BufferEvent event) {
 /// A buffer that is enabled is pinned at once, sampled or not: the walk then costs the guest's register write, not its
 /// samples. Pages that are not mapped yet stay unpinned, and fault when they are written.
 void ProfilingUnit::pin_buffer() {
-    if (pins_ == nullptr || !buffer_.enabled() || buffer_.discards() || buffer_.exceeds_limit()) {
+    if (pins_ == nullptr || !buffer_active() || buffer_.discards() || buffer_.exceeds_limit()) {
         return;
     }
     pins_->enable(buffer_.pointer(), buffer_.limit(), *regime_);
@@ -378,6 +378,25 @@ void ProfilingUnit::control_written(bool buffer_registers) {
         count_event(buffer_.check());
     }
     v_.observer_changed();
+    if (exit_hook_ && wants_exit()) {
+        exit_hook_();
+    }
+}
+
+// ── Stopped by the host ──────────────────────────────────────────────────────────────────────────────────────────────
+
+bool ProfilingUnit::wants_exit() const {
+    const bool selected = pmscr::E0Spe::get(pmscr_) != 0 || pmscr::E1Spe::get(pmscr_) != 0;
+    return stop_mode() == StopMode::exit && selected && buffer_.enabled();
+}
+
+void ProfilingUnit::set_stop(StopMode mode) {
+    stop_.store(mode, std::memory_order_relaxed);
+    if (mode != StopMode::none && pins_ != nullptr) {
+        pins_->clear();
+        publish_pin_stats();
+    }
+    control_written(true);  // what the guest programmed meanwhile takes effect now
 }
 
 u64 ProfilingUnit::read_pmsicr(void* self, arch::Vcpu&) {

@@ -7,6 +7,7 @@
 
 #include <array>
 #include <atomic>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <vector>
@@ -30,6 +31,13 @@ struct ProfilingConfig {
     u64 seed = 0;               // of jitter and modelled variation
     ModelKind model = ModelKind::basic;
     std::shared_ptr<MemorySystem> memory_system = nullptr;  // of the detailed model, one for all PEs; nullptr: its own
+};
+
+/// How the host keeps the unit still. The guest's registers read and write as ever.
+enum class StopMode : u8 {
+    none,
+    trap,  // enabling the buffer has no effect: nothing is sampled, written, pinned or reported
+    exit,  // as trap, and the vCPU shall not execute while wants_exit()
 };
 
 /// Plain numbers, counted since the unit was made.
@@ -71,6 +79,15 @@ class ProfilingUnit final : public arch::OpObserver {
     /// samples.
     bool follows_all() const;
 
+    /// While the vCPU does not execute. May be called again and again: the last call counts, also after a reset().
+    void set_stop(StopMode mode);
+    /// Any thread.
+    StopMode stop_mode() const { return stop_.load(std::memory_order_relaxed); }
+    /// StopMode::exit, and the guest has switched profiling on: buffer enabled and an Exception level selected.
+    bool wants_exit() const;
+    /// `hook` is called on the vCPU's thread when a register write makes wants_exit() true. Before the first run.
+    void set_exit_hook(std::function<void()> hook) { exit_hook_ = std::move(hook); }
+
     /// What the unit has, version and options considered.
     const Features& features() const { return features_; }
 
@@ -101,6 +118,8 @@ class ProfilingUnit final : public arch::OpObserver {
         Counter enables, hits, table_hits, walks, pages_walked, pin_failures, pinned_bytes;
     };
 
+    /// The gate of set_stop(): everything but the registers themselves asks here, not the buffer.
+    bool buffer_active() const { return stop_mode() == StopMode::none && buffer_.enabled(); }
     bool profiling_enabled(u8 el) const;
     bool profiling_enabled_somewhere() const;
 
@@ -139,6 +158,9 @@ class ProfilingUnit final : public arch::OpObserver {
     ProfilingBuffer buffer_;
     std::unique_ptr<OwnerRegime> regime_;
     std::unique_ptr<PinCache> pins_;  // nullptr: nothing is pinned
+
+    std::atomic<StopMode> stop_{StopMode::none};
+    std::function<void()> exit_hook_;
 
     u64 pmscr_ = kPmscrFixed;
     FilterRegisters filters_;

@@ -608,4 +608,90 @@ TEST_CASE("profiling unit: records for addresses without memory are ignored", "[
     CHECK(world.read("PMBSR_EL1") == 0);
 }
 
+// ── Stopped by the host ──────────────────────────────────────────────────────────────────────────────────────────────
+
+TEST_CASE("profiling unit: stopped, registers go on and profiling does not", "[spe][profiling_unit][stop]") {
+    const StopMode mode = GENERATE(StopMode::trap, StopMode::exit);
+    World world({}, mm::PinChoice::populate);
+    world.unit.set_stop(mode);
+    world.start(kBuffer, kBuffer + kMiB, 256);
+    world.run(257 * 10);
+    CHECK(world.unit.stats().population == 0);
+    CHECK(world.unit.stats().samples == 0);
+    CHECK(world.records() == 0);
+    CHECK(world.record(0) == Record{});
+    CHECK(world.unit.stats().pins.enables == 0);
+    CHECK(world.memory->pin_stats().pinned_bytes == 0);
+    CHECK_FALSE(world.unit.armed());
+    // All as written.
+    CHECK(world.read("PMBPTR_EL1") == kBuffer);
+    CHECK(world.read("PMBLIMITR_EL1") == ((kBuffer + kMiB) | 1));
+    CHECK(world.read("PMSCR_EL1") == 0x43);
+    CHECK(world.read("PMSIRR_EL1") == 256);
+    CHECK(world.read("PMBSR_EL1") == 0);
+    CHECK((world.read("PMBIDR_EL1") & 0x10) == 0);  // P
+    // A buffer that could not be used is no event either, until it is used.
+    world.write("PMBPTR_EL1", kBuffer + kMiB);
+    CHECK(world.read("PMBSR_EL1") == 0);
+    CHECK_FALSE(world.irq.level);
+    world.unit.set_stop(StopMode::none);
+    CHECK((world.read("PMBSR_EL1") & kS) != 0);
+    CHECK(world.irq.level);
+}
+
+TEST_CASE("profiling unit: resumed, it profiles with what was programmed meanwhile", "[spe][profiling_unit][stop]") {
+    World world({}, mm::PinChoice::populate);
+    world.start(kBuffer, kBuffer + kMiB, 256);
+    world.run(257 * 4);
+    REQUIRE(world.records() == 4);
+    REQUIRE(world.memory->pin_stats().pinned_bytes > 0);
+    world.unit.set_stop(StopMode::trap);
+    CHECK(world.memory->pin_stats().pinned_bytes == 0);
+    world.run(257 * 10);
+    CHECK(world.records() == 4);
+    CHECK(world.read("PMBPTR_EL1") == kBuffer + 4 * 64);
+    world.unit.set_stop(StopMode::none);
+    CHECK(world.memory->pin_stats().pinned_bytes > 0);
+    world.run(257 * 6);
+    CHECK(world.records() == 10);
+    CHECK(world.unit.stats().population == 257 * 10);
+}
+
+TEST_CASE("profiling unit: StopMode::exit tells when the guest would profile", "[spe][profiling_unit][stop]") {
+    World world;
+    unsigned told = 0;
+    world.unit.set_exit_hook([&] { ++told; });
+    world.start(kBuffer, kBuffer + kMiB, 256);
+    world.write("PMSCR_EL1", 0);
+    CHECK(told == 0);
+    world.unit.set_stop(StopMode::exit);
+    CHECK_FALSE(world.unit.wants_exit());  // no Exception level is selected
+    for (const u64 selected : {1, 2}) {
+        CAPTURE(selected);
+        told = 0;
+        world.write("PMSCR_EL1", selected);
+        CHECK(world.unit.wants_exit());
+        CHECK(told == 1);
+        world.write("PMSCR_EL1", 0);
+        CHECK_FALSE(world.unit.wants_exit());
+        CHECK(told == 1);
+    }
+    world.write("PMSCR_EL1", 3);
+    world.write("PMBSR_EL1", kS);
+    CHECK_FALSE(world.unit.wants_exit());  // the interrupt is pending
+    world.write("PMBSR_EL1", 0);
+    CHECK(world.unit.wants_exit());
+    world.write("PMBLIMITR_EL1", kBuffer + kMiB);
+    CHECK_FALSE(world.unit.wants_exit());  // E is 0
+    world.write("PMBLIMITR_EL1", (kBuffer + kMiB) | 1);
+    // The last call counts, and a reset of the PE is not one.
+    world.unit.set_stop(StopMode::trap);
+    CHECK_FALSE(world.unit.wants_exit());
+    world.unit.set_stop(StopMode::exit);
+    CHECK(world.unit.wants_exit());
+    world.unit.reset();
+    CHECK(world.unit.stop_mode() == StopMode::exit);
+    CHECK_FALSE(world.unit.wants_exit());
+}
+
 }  // namespace vmm::spe::test
