@@ -39,6 +39,7 @@ class HostMemory {
 
     bool is_pinned(GuestRange range) const { return pins_->is_pinned(range); }
     PinStats pin_stats() const { return pins_->stats(); }
+    u64 pin_budget() const { return pins_->budget(); }
     PinKind pin_kind() const { return pins_->kind(); }
     const std::string& pin_reason() const { return pins_->reason(); }
 

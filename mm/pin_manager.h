@@ -88,6 +88,8 @@ class PinManager {
     PinStats stats() const;
     /// The backend tried first; none when pinning is off.
     PinKind kind() const;
+    /// Most bytes to hold at any time; 0 = no limit of ours.
+    u64 budget() const { return budget_; }
     /// Why it is that one.
     const std::string& reason() const { return chain_.reason; }
 

@@ -12,6 +12,8 @@
 #include "vmm/cli_host_trace.h"
 #include "vmm/cli_spe.h"
 #include "vmm/cli_values.h"
+#include "vmm/control_socket.h"
+#include "vmm/manage_cli.h"
 #include "vmm/memory_map.h"
 
 #ifndef VMM_VERSION
@@ -41,10 +43,10 @@ constexpr const char* kExitStatusHelp =
 
 /// What the user wrote, before any checking.
 struct RawOptions {
-    std::string kernel, positional_kernel, initrd, params, name, dump_dtb;
+    std::string kernel, positional_kernel, initrd, params, name, dump_dtb, control;
     std::optional<std::string> cpus, mem, console, log_level, kaslr_seed, cpu, clock, timeout, host_trace;
     std::vector<std::string> disks;
-    bool rng = false, nodefaults = false, pmu = false;
+    bool rng = false, nodefaults = false, pmu = false, no_control = false;
     RawSpeOptions spe;
 };
 
@@ -86,6 +88,10 @@ void add_machine_options(CLI::App& run, RawOptions& raw) {
         ->type_name("KIND");
     run.add_option("--timeout", raw.timeout, "End the run after this many seconds with status 124")
         ->type_name("SECONDS");
+    run.add_option("--control", raw.control,
+                   "The control socket, instead of the one that 'vmm list' finds by the guest's name")
+        ->type_name("PATH");
+    run.add_flag("--no-control", raw.no_control, "No control socket");
     run.add_option("--loglevel", raw.log_level, "error, warning, info or debug (default warning)")
         ->type_name("LEVEL");
 }
@@ -198,6 +204,19 @@ Result<> check_virtio_slots(const MachineConfig& config) {
     return {};
 }
 
+Result<> parse_control(const RawOptions& raw, MachineConfig& config) {
+    config.name = raw.name.empty() ? fmt::format("guest-{}", ::getpid()) : raw.name;
+    if (!valid_guest_name(config.name)) {
+        return fail_usage("--name \"{}\": must be 1 to 64 letters, digits or . _ + -, and begin with a letter, digit, _ or +",
+                          config.name);
+    }
+    if (raw.no_control && !raw.control.empty()) {
+        return fail_usage("--control \"{}\": --no-control excludes it", raw.control);
+    }
+    config.control = {!raw.no_control, raw.control, !raw.name.empty()};
+    return {};
+}
+
 Result<MachineConfig> check(const RawOptions& raw, const HostFacts& host) {
     MachineConfig config;
     config.kernel = raw.kernel.empty() ? raw.positional_kernel : raw.kernel;
@@ -210,7 +229,6 @@ Result<MachineConfig> check(const RawOptions& raw, const HostFacts& host) {
     }
     config.initrd = raw.initrd;
     config.params = raw.params;
-    config.name = raw.name.empty() ? fmt::format("guest-{}", ::getpid()) : raw.name;
     config.dump_dtb = raw.dump_dtb;
     config.rng = raw.rng;
     config.nodefaults = raw.nodefaults;
@@ -228,6 +246,7 @@ Result<MachineConfig> check(const RawOptions& raw, const HostFacts& host) {
     }
     VMM_TRY_VOID(parse_kinds(raw, config));
     VMM_TRY_VOID(parse_numbers(raw, config));
+    VMM_TRY_VOID(parse_control(raw, config));
     VMM_TRY_VOID(check_virtio_slots(config));
     if (kernel_command_line(config).size() >= kMaxParams) {
         return fail_usage("--params: the kernel command line is {} bytes long; at most {} are accepted",
@@ -264,6 +283,7 @@ Result<Command> parse_command_line(std::span<const char* const> arguments, const
     add_machine_options(*run, raw);
     add_spe_options(*run, raw.spe);
     add_host_trace_option(*run, raw.host_trace);
+    const ManageCommandLine manage(app);
     CLI::App* version = app.add_subcommand("version", "Print the version");
     CLI::App* help = app.add_subcommand("help", "Print this help");
 
@@ -272,20 +292,26 @@ Result<Command> parse_command_line(std::span<const char* const> arguments, const
         app.parse(std::move(reversed));
     } catch (const CLI::CallForHelp&) {
         const auto chosen = app.get_subcommands();
-        return Command{Command::Kind::print, {}, (chosen.empty() ? &app : chosen.front())->help()};
+        return Command{Command::Kind::print, {}, {}, (chosen.empty() ? &app : chosen.front())->help()};
     } catch (const CLI::CallForVersion&) {
-        return Command{Command::Kind::print, {}, "vmm " VMM_VERSION "\n"};
+        return Command{Command::Kind::print, {}, {}, "vmm " VMM_VERSION "\n"};
     } catch (const CLI::ParseError& error) {
-        return fail_usage("{} (see 'vmm run --help')", first_line(error.what()));
+        const auto chosen = app.get_subcommands();
+        return fail_usage("{} (see 'vmm {} --help')", first_line(error.what()),
+                          chosen.empty() ? "run" : chosen.front()->get_name());
     }
     if (version->parsed()) {
-        return Command{Command::Kind::print, {}, "vmm " VMM_VERSION "\n"};
+        return Command{Command::Kind::print, {}, {}, "vmm " VMM_VERSION "\n"};
+    }
+    if (auto managed = manage.command()) {
+        VMM_TRY(ManageCommand command, *std::move(managed));
+        return Command{Command::Kind::manage, {}, std::move(command), {}};
     }
     if (!run->parsed() || help->parsed()) {
-        return Command{Command::Kind::print, {}, app.help()};
+        return Command{Command::Kind::print, {}, {}, app.help()};
     }
     VMM_TRY(MachineConfig config, check(raw, host));
-    return Command{Command::Kind::run, std::move(config), {}};
+    return Command{Command::Kind::run, std::move(config), {}, {}};
 }
 
 }  // namespace vmm

@@ -7,6 +7,7 @@
 
 #include "vmm/base/result.h"
 #include "vmm/config.h"
+#include "vmm/manage.h"
 
 namespace vmm {
 
@@ -18,8 +19,9 @@ struct HostFacts {
 HostFacts host_facts();
 
 struct Command {
-    enum class Kind : u8 { run, print } kind = Kind::print;
+    enum class Kind : u8 { run, manage, print } kind = Kind::print;
     MachineConfig config;  // for run
+    ManageCommand manage;  // for manage
     std::string text;      // for print
 };
 

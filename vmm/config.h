@@ -34,8 +34,15 @@ struct HostTraceConfig {
     spe::ModelKind model = spe::ModelKind::basic;
 };
 
+struct ControlConfig {
+    bool enabled = true;
+    std::string path;         // of the socket; empty: in control_directory(), under the guest's name
+    bool name_given = false;  // then nobody else may have that name
+};
+
 struct MachineConfig {
     std::string name;
+    ControlConfig control;
     std::string kernel;
     std::string initrd;  // empty: none
     std::string params;  // appended to the default command line

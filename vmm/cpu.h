@@ -1,6 +1,7 @@
 // One virtual CPU with the parts that belong to it alone: timer, profiling unit, power state.
 #pragma once
 
+#include <atomic>
 #include <memory>
 
 #include "arch/observer_pair.h"
@@ -30,6 +31,11 @@ class Cpu {
     /// Power-on state, ready to execute from `entry`. On the vCPU's thread, or while no thread runs it.
     void begin(PowerState::Entry entry);
 
+    /// To be called on the vCPU's thread after every run: what operations() says from now on.
+    void publish_operations() { operations_.store(vcpu.ops_executed(), std::memory_order_relaxed); }
+    /// Operations executed; any thread.
+    u64 operations() const { return operations_.load(std::memory_order_relaxed); }
+
     /// After RunResult::wait: true when the instruction was WFE, not WFI. The events that end a WFE are not
     /// all seen, so such a wait must be short.
     bool waits_for_event() const;
@@ -43,6 +49,7 @@ class Cpu {
   private:
     devices::GicV3& gic_;
     std::unique_ptr<arch::ObserverPair> observers_;  // where there are both
+    std::atomic<u64> operations_{0};
 };
 
 }  // namespace vmm

@@ -97,6 +97,7 @@ class InsnExecutor final : public Executor {
         const arch::RunResult result =
             cpu.vcpu.run(std::clamp<u64>(deadline > now ? deadline - now : 1, 1, slice()));
         clock_.end_slice();
+        cpu.publish_operations();
         waiting_[i] = result == arch::RunResult::wait && !cpu.waits_for_event();
         return true;
     }

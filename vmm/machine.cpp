@@ -28,9 +28,6 @@ constexpr u64 kMpidrRes1 = u64{1} << 31;
 constexpr u64 kMpidrAffinity = 0xFF'00FF'FFFF;
 constexpr auto kPauseTimeout = 10s;
 constexpr std::chrono::milliseconds kNoHurry = 24h * 365;
-constexpr std::chrono::milliseconds kPrintPatience =
-    1s;  // for a reader of our output, once the run has to end
-
 /// Takes what the guest prints to a UART that is not connected.
 class NullSink final : public devices::ByteSink {
   public:
@@ -59,6 +56,7 @@ Result<std::unique_ptr<Machine>> Machine::create(const MachineConfig& config) {
     VMM_TRY_VOID(machine->map_memory());
     machine->build_cpus();
     VMM_TRY_VOID(machine->build_devices());
+    VMM_TRY_VOID(machine->open_control());
     VMM_TRY_VOID(machine->write_dtb());
     VMM_TRY_VOID(machine->start_host_trace());
     log("vmm").info("# vmm run -k {} -m {} -c {} --name {} ({}, {})", config.kernel, config.memory >> 20,
@@ -67,6 +65,7 @@ Result<std::unique_ptr<Machine>> Machine::create(const MachineConfig& config) {
 }
 
 Machine::~Machine() {
+    control_server_.reset();
     input_.reset();
     if (executor_ != nullptr) {
         pause(StopReason::host);
@@ -183,6 +182,10 @@ void Machine::build_cpus() {
             spe.model = config_.spe.model;
             spe.memory_system = caches;
             cpus_.back()->add_spe(spe, memory_.get());
+            cpus_.back()->spe->set_exit_hook([this] {
+                control_.stop(StopReason::spe_exit);
+                kick_cpus();
+            });
         }
     }
     const ExecutorContext context{cpus_, &control_, counter_.get()};
@@ -280,35 +283,49 @@ void Machine::pause(StopReason reason) {
     control_.stop(reason);
     executor_->kick();
     // A vCPU may be waiting for standard output to take what the guest prints.
-    if (!executor_->join(kPrintPatience)) {
-        output_.abandon();
-    }
-    if (!executor_->join(kPauseTimeout)) {
+    output_.set_limited(false);
+    const bool joined = executor_->join(kPauseTimeout);
+    output_.set_limited(true);
+    if (!joined) {
         restore_terminal();
+        remove_control_socket();
         std::fprintf(stderr, "vmm: internal error: a vCPU does not stop\n%s", dump_unsafely().c_str());
         ::_exit(static_cast<int>(ExitStatus::internal_error));
     }
 }
 
+bool Machine::update_state() {
+    const Cpu* blocked = cpu_in_spe_exit();
+    if (blocked != nullptr && !spe_exit_reported_) {
+        log("spe").warn("paused: vCPU {} would profile, which is stopped ('vmm spe resume {}')", blocked->index(),
+                        config_.name);
+    }
+    spe_exit_reported_ = blocked != nullptr;
+    state_ = blocked != nullptr ? GuestState::spe_exit
+             : pause_requested_ ? GuestState::paused
+                                : GuestState::running;
+    return state_ == GuestState::running;
+}
+
 void Machine::resume() {
-    control_.clear();
-    executor_->start();
+    if (update_state()) {
+        executor_->start();
+    }
 }
 
 void Machine::drain_output(std::chrono::milliseconds patience) {
     const auto start = std::chrono::steady_clock::now();
     while (!output_.flush_for(100ms)) {
-        if (events_->wait(-1, 0ms) || std::chrono::steady_clock::now() - start >= patience) {
+        if (events_->wait(-1, 0ms) || serve_control_at_end() || std::chrono::steady_clock::now() - start >= patience) {
             output_.abandon();
         }
     }
 }
 
-int Machine::end(const char* why, int status) {
+int Machine::end(const char* why, int status, std::chrono::milliseconds patience) {
+    state_ = GuestState::ending;
     input_.reset();
-    // A guest that is done waits for its reader; a run that was ended from outside does not.
-    const bool ended_by_guest = status == static_cast<int>(ExitStatus::ok);
-    drain_output(ended_by_guest ? kNoHurry : kPrintPatience);
+    drain_output(patience);
     restore_terminal();
     if (why != nullptr) {
         std::fprintf(stderr, "vmm: %s\n", why);
@@ -324,14 +341,16 @@ int Machine::end(const char* why, int status) {
 }
 
 std::optional<int> Machine::handle_stop() {
-    switch (control_.reason()) {
+    // A guest that is done waits for its reader; a run that was ended from outside does not.
+    switch (control_.take()) {
         case StopReason::none:
-        case StopReason::host: break;
-        case StopReason::system_off: return end(nullptr, static_cast<int>(ExitStatus::ok));
-        case StopReason::console_quit: return end(nullptr, static_cast<int>(ExitStatus::ok));
+        case StopReason::host:
+        case StopReason::spe_exit: break;
+        case StopReason::system_off:
+        case StopReason::console_quit: return end(nullptr, static_cast<int>(ExitStatus::ok), kNoHurry);
         case StopReason::all_cpus_off:
             return end("the guest cannot go on: it has switched off all its CPUs",
-                       static_cast<int>(ExitStatus::guest_error));
+                       static_cast<int>(ExitStatus::guest_error), kPrintPatience);
         case StopReason::system_reset: reset(); break;
     }
     resume();
@@ -351,7 +370,11 @@ int Machine::run(HostEvents& events) {
         });
     boot();
     resume();
+    start_control();
     for (;;) {
+        if (const auto status = serve_control()) {
+            return *status;
+        }
         auto wait = std::chrono::milliseconds(1000);
         if (config_.timeout_seconds != 0) {
             const auto left =
@@ -359,6 +382,7 @@ int Machine::run(HostEvents& events) {
             wait = std::clamp(left + 1ms, 0ms, wait);
         }
         const std::optional<int> signal = events.wait(control_.event_fd(), wait);
+        control_.acknowledge();
         if (control_.stopping()) {
             pause(StopReason::host);
             if (const auto status = handle_stop()) {
@@ -373,12 +397,12 @@ int Machine::run(HostEvents& events) {
         } else if (signal) {
             pause(StopReason::host);
             return end(fmt::format("ended by signal {}", *signal).c_str(),
-                       static_cast<int>(ExitStatus::signal_base) + *signal);
+                       static_cast<int>(ExitStatus::signal_base) + *signal, kPrintPatience);
         } else if (config_.timeout_seconds != 0 && steady_clock::now() >= deadline) {
             pause(StopReason::host);
             const int status =
                 end(fmt::format("--timeout: the guest still ran after {} s", config_.timeout_seconds).c_str(),
-                    static_cast<int>(ExitStatus::timeout));
+                    static_cast<int>(ExitStatus::timeout), kPrintPatience);
             std::fputs(dump().c_str(), stderr);
             return status;
         }
@@ -407,25 +431,6 @@ std::string Machine::dump_unsafely() const {
         out += dump_registers(*cpu);
     }
     return out;
-}
-
-void Machine::log_statistics() const {
-    u64 operations = 0;
-    for (const auto& cpu : cpus_) {
-        operations += cpu->vcpu.ops_executed();
-        if (cpu->spe != nullptr) {
-            const spe::ProfilingStats stats = cpu->spe->stats();
-            log("spe").info("vCPU {}: {} samples of {} operations, {} filtered, {} records, {} bytes",
-                            cpu->index(), stats.samples, stats.population, stats.filtered, stats.records,
-                            stats.bytes);
-        }
-        if (cpu->host_profiler != nullptr) {
-            log("spe").info("vCPU {}: {} samples for the host", cpu->index(), cpu->host_profiler->samples());
-        }
-    }
-    const f64 seconds = std::chrono::duration<f64>(std::chrono::steady_clock::now() - started_).count();
-    log("vmm").info("{} operations in {:.3f} s ({:.1f} million/s)", operations, seconds,
-                    seconds > 0 ? static_cast<f64>(operations) / seconds / 1e6 : 0.0);
 }
 
 // ── devices::PowerControl

@@ -1,10 +1,11 @@
 // The machine: owns all parts, connects them, runs them, ends them.
 //
-// Threads: vCPUs as the executor sees fit; one for console input, one for console output, one per virtio
-// device; the main thread, inside run(), waits for whatever ends or pauses the guest. Resetting and dumping
+// Threads: vCPUs as the executor sees fit; one for console input, one for console output, one for the control
+// socket, one per virtio device; the main thread, inside run(), waits for whatever ends or pauses the guest. Resetting and dumping
 // happen on the main thread while no vCPU executes.
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <memory>
 #include <string>
@@ -23,6 +24,7 @@
 #include "vmm/boot_loader.h"
 #include "vmm/config.h"
 #include "vmm/console.h"
+#include "vmm/control_server.h"
 #include "vmm/cpu.h"
 #include "vmm/executor.h"
 #include "vmm/host_events.h"
@@ -30,6 +32,17 @@
 #include "vmm/run_control.h"
 
 namespace vmm {
+
+/// How long a reader of our output is waited for once a run has to end.
+inline constexpr auto kPrintPatience = std::chrono::milliseconds(1000);
+
+/// What the guest is doing, for whoever asks from outside.
+enum class GuestState : u8 {
+    running,
+    paused,    // as requested
+    spe_exit,  // it would profile, which StopMode::exit does not allow
+    ending,    // its output is still to be read
+};
 
 class Machine final : private devices::PowerControl {
   public:
@@ -55,6 +68,7 @@ class Machine final : private devices::PowerControl {
     Result<> map_memory();
     void build_cpus();
     Result<> build_devices();
+    Result<> open_control();
     Result<> write_dtb() const;
     Result<> start_host_trace();
 
@@ -64,15 +78,35 @@ class Machine final : private devices::PowerControl {
     /// Brings all vCPU threads to a halt; ends the process where that fails, because nothing can be trusted
     /// then.
     void pause(StopReason reason);
+    /// After pause(): whether the guest may go on. From here on the outside sees it as paused or running.
+    bool update_state();
+    /// After pause(): lets the guest go on, unless someone wants it to stay paused.
     void resume();
     void kick_cpus();
-    /// An exit status where the stop reason ends the run; nullopt where the guest goes on.
+    /// After pause(): an exit status where the stop reason ends the run; nullopt where the guest goes on.
     std::optional<int> handle_stop();
-    int end(const char* why, int status);
+    /// `patience`: how long the reader of our output is waited for.
+    int end(const char* why, int status, std::chrono::milliseconds patience);
     /// Waits until standard output has taken everything; a signal ends the wait, and so does `patience`.
     void drain_output(std::chrono::milliseconds patience);
     std::size_t console_input(std::span<const u8> bytes);
     void log_statistics() const;
+
+    // Control requests (machine_control.cpp). The server's thread answers info and stat itself, from numbers that any
+    // thread may read; the rest is done by the main thread while no vCPU executes.
+    void start_control();
+    std::optional<Json> answer_now(const ControlRequest& request) const;
+    /// An exit status where a request ends the run.
+    std::optional<int> serve_control();
+    /// While the output drains: true when a request asks not to wait any longer.
+    bool serve_control_at_end();
+    Json execute(const ControlRequest& request);
+    Json set_spe_stop(spe::StopMode mode);
+    /// The first vCPU whose profiling unit wants_exit(); nullptr: none.
+    const Cpu* cpu_in_spe_exit() const;
+    /// Name, process, state and uptime.
+    Json info() const;
+    Json stat() const;
 
     // devices::PowerControl
     devices::PsciStatus cpu_on(u64 mpidr, u64 entry, u64 context) override;
@@ -113,7 +147,14 @@ class Machine final : private devices::PowerControl {
     HostEvents* events_ = nullptr;  // inside run()
     const std::chrono::steady_clock::time_point started_ = std::chrono::steady_clock::now();
     std::unique_ptr<Executor> executor_;
-    std::unique_ptr<ConsoleInput> input_;  // last: its thread uses what stands above
+    std::unique_ptr<ConsoleInput> input_;  // its thread uses what stands above
+
+    std::atomic<GuestState> state_{GuestState::running};
+    bool pause_requested_ = false;
+    bool stop_requested_ = false;
+    bool spe_exit_reported_ = false;
+    std::optional<ControlListener> control_listener_;  // until the server has it
+    std::unique_ptr<ControlServer> control_server_;    // last: its thread uses what stands above
 };
 
 }  // namespace vmm

@@ -6,6 +6,7 @@
 
 #include "vmm/base/check.h"
 #include "vmm/cli.h"
+#include "vmm/control_socket.h"
 #include "vmm/host_events.h"
 #include "vmm/machine.h"
 
@@ -18,6 +19,7 @@ const Machine* running_machine = nullptr;
 /// A failed check: the terminal as it was, the state of the machine, and the exit status for it.
 void report_crash() {
     restore_terminal();
+    remove_control_socket();
     if (running_machine != nullptr) {
         std::fputs(running_machine->dump_unsafely().c_str(), stderr);
     }
@@ -54,6 +56,11 @@ int run(std::span<const char* const> arguments) {
     if (command->kind == Command::Kind::print) {
         std::fputs(command->text.c_str(), stdout);
         return static_cast<int>(std::fflush(stdout) == 0 ? ExitStatus::ok : ExitStatus::host_error);
+    }
+    if (command->kind == Command::Kind::manage) {
+        const auto done = run_manage(command->manage);
+        return done ? static_cast<int>(std::fflush(stdout) == 0 ? ExitStatus::ok : ExitStatus::host_error)
+                    : report(done.error());
     }
     return run_guest(command->config);
 }

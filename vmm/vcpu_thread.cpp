@@ -105,6 +105,7 @@ class ThreadedExecutor final : public Executor {
             const u64 start = counter.count();
             const arch::RunResult result =
                 cpu.vcpu.run(pacer.budget(counter.ns_until(cpu.timer.next_deadline_count())));
+            cpu.publish_operations();
             pacer.observe(cpu.vcpu.ops_executed() - start_ops, counter.count() - start);
             if (result == arch::RunResult::wait) {
                 park(cpu);

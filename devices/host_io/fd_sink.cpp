@@ -51,8 +51,8 @@ FdSink::~FdSink() {
 
 void FdSink::put(std::span<const u8> bytes) {
     std::unique_lock lock(mutex_);
-    room_.wait(lock, [&] { return failed_ || abandoned_ || waiting_.size() < limit_; });
-    if (failed_ || waiting_.size() >= limit_) {
+    room_.wait(lock, [&] { return failed_ || abandoned_ || !limited_ || waiting_.size() < limit_; });
+    if (failed_ || (limited_ && waiting_.size() >= limit_)) {
         return;
     }
     const bool was_idle = waiting_.empty() && !writing_;
@@ -71,6 +71,12 @@ void FdSink::flush() {
 bool FdSink::flush_for(std::chrono::milliseconds timeout) {
     std::unique_lock lock(mutex_);
     return room_.wait_for(lock, timeout, [&] { return failed_ || (waiting_.empty() && !writing_); });
+}
+
+void FdSink::set_limited(bool limited) {
+    const std::lock_guard lock(mutex_);
+    limited_ = limited;
+    room_.notify_all();
 }
 
 void FdSink::abandon() {

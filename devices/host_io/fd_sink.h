@@ -28,6 +28,10 @@ class FdSink final : public ByteSink {
     /// As flush(), but for `timeout` at most. False where it was not enough.
     bool flush_for(std::chrono::milliseconds timeout);
 
+    /// Without a limit put() does not block, whoever reads or does not: for a moment in which those who put have to come
+    /// back. Nothing is lost.
+    void set_limited(bool limited);
+
     /// For when the run has to end although nobody reads: from now on, what the descriptor does not take at
     /// once is dropped, and nothing blocks any more.
     void abandon();
@@ -44,6 +48,7 @@ class FdSink final : public ByteSink {
     bool writing_ = false;
     bool failed_ = false;
     bool stopping_ = false;
+    bool limited_ = true;
     std::atomic<bool> abandoned_{false};
     std::thread thread_;
 };

@@ -234,3 +234,54 @@ TEST_CASE("--spe-host-trace takes a file, a period and a model, and needs no --s
     REQUIRE(config_of({"-k", "Image"}).host_trace.path.empty());
     REQUIRE(refusal_of({"--spe-host-trace", "x,period=4294967296"}).find("4294967040") != std::string::npos);
 }
+
+namespace {
+
+Result<ManageCommand> manage_of(std::vector<const char*> arguments) {
+    auto command = parse(std::move(arguments));
+    if (!command) {
+        return tl::make_unexpected(command.error());
+    }
+    REQUIRE(command->kind == Command::Kind::manage);
+    return command->manage;
+}
+
+}  // namespace
+
+TEST_CASE("commands for running guests name one of them, all, or a socket") {
+    using Action = ManageCommand::Action;
+    REQUIRE(manage_of({"list"})->action == Action::list);
+    REQUIRE(manage_of({"list", "--json"})->json);
+    REQUIRE(manage_of({"stat", "web"})->name == "web");
+    REQUIRE(manage_of({"stat", "-n", "web", "--json"})->json);
+    REQUIRE(manage_of({"pause", "--name", "web"})->action == Action::pause);
+    REQUIRE(manage_of({"resume", "-a"})->all);
+    REQUIRE(manage_of({"stop", "--control", "/tmp/x"})->control == "/tmp/x");
+    REQUIRE(manage_of({"debug", "web"})->action == Action::debug);
+    REQUIRE(manage_of({"spe", "stop", "web"})->mode == spe::StopMode::trap);
+    REQUIRE(manage_of({"spe", "stop", "web", "--mode", "exit"})->mode == spe::StopMode::exit);
+    REQUIRE(manage_of({"spe", "resume", "web"})->action == Action::spe_resume);
+    for (const auto& bad : std::vector<std::vector<const char*>>{{"stop"},
+                                                                 {"stop", "web", "--all"},
+                                                                 {"stop", "web", "-n", "web"},
+                                                                 {"debug", "--all"},
+                                                                 {"spe"},
+                                                                 {"spe", "stop"},
+                                                                 {"spe", "stop", "web", "--mode", "none"},
+                                                                 {"pause", "web", "extra"}}) {
+        const auto command = manage_of(bad);
+        REQUIRE_FALSE(command);
+        REQUIRE(command.error().status == ExitStatus::usage);
+        REQUIRE(command.error().text.find('\n') == std::string::npos);
+    }
+}
+
+TEST_CASE("a guest has a control socket unless it is told otherwise") {
+    REQUIRE(config_of({"-k", "Image"}).control.enabled);
+    REQUIRE_FALSE(config_of({"-k", "Image"}).control.name_given);
+    REQUIRE(config_of({"-k", "Image", "--name", "web"}).control.name_given);
+    REQUIRE(config_of({"-k", "Image", "--control", "x.sock"}).control.path == "x.sock");
+    REQUIRE_FALSE(config_of({"-k", "Image", "--no-control"}).control.enabled);
+    REQUIRE(refusal_of({"--name", "a/b"}).find("--name \"a/b\"") == 0);
+    REQUIRE(refusal_of({"--no-control", "--control", "x"}).find("--control") == 0);
+}

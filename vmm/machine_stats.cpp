@@ -1,0 +1,206 @@
+#include "vmm/machine_stats.h"
+
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <fstream>
+#include <iterator>
+
+#include "vmm/base/log.h"
+#include "vmm/machine.h"
+
+#ifndef VMM_VERSION
+#define VMM_VERSION "unknown"
+#endif
+
+namespace vmm {
+
+namespace {
+
+template <class Stats>
+struct CounterRow {
+    const char* name;
+    u64 Stats::*value;
+};
+
+using Spe = spe::ProfilingStats;
+constexpr CounterRow<Spe> kSpeCounters[] = {
+    {"population", &Spe::population},   {"samples", &Spe::samples},
+    {"filtered", &Spe::filtered},       {"discarded", &Spe::discarded},
+    {"collisions", &Spe::collisions},   {"dropped", &Spe::dropped},
+    {"records", &Spe::records},         {"bytes", &Spe::bytes},
+    {"buffer_full", &Spe::buffer_full}, {"faults", &Spe::faults},
+    {"too_large", &Spe::too_large},     {"ignored_aborts", &Spe::ignored_aborts},
+};
+
+using Cache = spe::PinCacheStats;
+constexpr CounterRow<Cache> kPinCacheCounters[] = {
+    {"enables", &Cache::enables},
+    {"hits", &Cache::hits},
+    {"table_hits", &Cache::table_hits},
+    {"walks", &Cache::walks},
+    {"pages_walked", &Cache::pages_walked},
+    {"failures", &Cache::failures},
+    {"bytes", &Cache::bytes},
+};
+
+using Pins = mm::PinStats;
+constexpr CounterRow<Pins> kPinCounters[] = {
+    {"pinned_bytes", &Pins::pinned_bytes}, {"long_term_bytes", &Pins::long_term_bytes},
+    {"peak_bytes", &Pins::peak_bytes},     {"extents", &Pins::extents},
+    {"pin_ops", &Pins::pin_ops},           {"shared_ops", &Pins::shared_ops},
+    {"unpin_ops", &Pins::unpin_ops},       {"failures", &Pins::failures},
+    {"degraded", &Pins::degraded},         {"widened", &Pins::widened},
+};
+
+// A counter without a row does not compile.
+static_assert(std::size(kSpeCounters) * sizeof(u64) == sizeof(Spe) - sizeof(Cache));
+static_assert(std::size(kPinCacheCounters) * sizeof(u64) == sizeof(Cache));
+static_assert(std::size(kPinCounters) * sizeof(u64) == sizeof(Pins));
+
+template <class Stats, std::size_t N>
+Json counters(const Stats& stats, const CounterRow<Stats> (&rows)[N]) {
+    Json object = Json::object();
+    for (const CounterRow<Stats>& row : rows) {
+        object[row.name] = stats.*row.value;
+    }
+    return object;
+}
+
+const char* power_name(PowerState::State state) {
+    switch (state) {
+        case PowerState::State::off: return "off";
+        case PowerState::State::on_pending: return "starting";
+        case PowerState::State::on: return "on";
+    }
+    return "?";
+}
+
+const char* stop_name(spe::StopMode mode) {
+    switch (mode) {
+        case spe::StopMode::none: return "running";
+        case spe::StopMode::trap: return "stopped-trap";
+        case spe::StopMode::exit: return "stopped-exit";
+    }
+    return "?";
+}
+
+f64 seconds(const timeval& time) {
+    return static_cast<f64>(time.tv_sec) + static_cast<f64>(time.tv_usec) / 1e6;
+}
+
+/// The limit in bytes; null where there is none.
+Json limit_of(int resource) {
+    rlimit limit{};
+    if (::getrlimit(resource, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) {
+        return nullptr;
+    }
+    return limit.rlim_cur;
+}
+
+}  // namespace
+
+Json to_json(const spe::ProfilingStats& stats) {
+    Json object = counters(stats, kSpeCounters);
+    object["pins"] = counters(stats.pins, kPinCacheCounters);
+    return object;
+}
+
+Json to_json(const mm::PinStats& stats) {
+    return counters(stats, kPinCounters);
+}
+
+void add_counters(Json& sum, const Json& other) {
+    for (const auto& item : other.items()) {
+        if (item.value().is_object()) {
+            add_counters(sum[item.key()], item.value());
+        } else if (item.value().is_number_unsigned()) {
+            Json& total = sum[item.key()];
+            total = (total.is_null() ? u64{0} : total.get<u64>()) + item.value().get<u64>();
+        }
+    }
+}
+
+Json process_stats() {
+    rusage usage{};
+    ::getrusage(RUSAGE_SELF, &usage);
+    u64 size = 0;
+    u64 resident = 0;  // pages
+    std::ifstream("/proc/self/statm") >> size >> resident;
+    return Json{{"user_seconds", seconds(usage.ru_utime)},
+                {"system_seconds", seconds(usage.ru_stime)},
+                {"resident_bytes", resident * static_cast<u64>(::sysconf(_SC_PAGESIZE))},
+                {"peak_resident_bytes", static_cast<u64>(usage.ru_maxrss) * 1024},
+                {"page_faults", usage.ru_minflt + usage.ru_majflt},
+                {"locked_memory_limit_bytes", limit_of(RLIMIT_MEMLOCK)}};
+}
+
+Json Machine::info() const {
+    const f64 uptime = std::chrono::duration<f64>(std::chrono::steady_clock::now() - started_).count();
+    Json out = ok_reply();
+    out["protocol"] = kControlProtocolVersion;
+    out["version"] = VMM_VERSION;
+    out["name"] = config_.name;
+    out["pid"] = ::getpid();
+    switch (state_.load()) {
+        case GuestState::running: out["state"] = "running"; break;
+        case GuestState::paused: out.update({{"state", "paused"}, {"reason", "requested"}}); break;
+        case GuestState::spe_exit: out.update({{"state", "paused"}, {"reason", "spe-exit"}}); break;
+        case GuestState::ending: out["state"] = "ending"; break;
+    }
+    out["uptime_seconds"] = uptime;
+    return out;
+}
+
+Json Machine::stat() const {
+    Json out = info();
+    u64 operations = 0;
+    Json spe_totals;
+    Json cpus = Json::array();
+    for (const auto& cpu : cpus_) {
+        Json row{{"index", cpu->index()},
+                 {"power", power_name(cpu->power.state())},
+                 {"operations", cpu->operations()}};
+        operations += cpu->operations();
+        if (cpu->spe != nullptr) {
+            Json unit = to_json(cpu->spe->stats());
+            add_counters(spe_totals, unit);
+            row["spe"] = Json{{"state", stop_name(cpu->spe->stop_mode())}};
+            row["spe"].update(unit);
+        }
+        cpus.push_back(std::move(row));
+    }
+    out["cpus"] = std::move(cpus);
+    out["totals"] = Json{{"operations", operations}};
+    if (!spe_totals.is_null()) {
+        out["totals"]["spe"] = std::move(spe_totals);
+    }
+    out["memory"] = Json{{"bytes", config_.memory}};
+    out["memory"]["pins"] = Json{{"backend", mm::to_string(memory_->pin_kind())}};
+    out["memory"]["pins"].update(to_json(memory_->pin_stats()));
+    out["memory"]["pins"]["limit_bytes"] = memory_->pin_budget() != 0 ? Json(memory_->pin_budget()) : Json();
+    out["process"] = process_stats();
+    return out;
+}
+
+void Machine::log_statistics() const {
+    u64 operations = 0;
+    for (const auto& cpu : cpus_) {
+        operations += cpu->operations();
+        if (cpu->spe != nullptr) {
+            const spe::ProfilingStats stats = cpu->spe->stats();
+            log("spe").info("vCPU {}: {} samples of {} operations, {} filtered, {} records, {} bytes",
+                            cpu->index(), stats.samples, stats.population, stats.filtered, stats.records,
+                            stats.bytes);
+        }
+        if (cpu->host_profiler != nullptr) {
+            log("spe").info("vCPU {}: {} samples for the host", cpu->index(), cpu->host_profiler->samples());
+        }
+    }
+    const f64 seconds = std::chrono::duration<f64>(std::chrono::steady_clock::now() - started_).count();
+    log("vmm").info("{} operations in {:.3f} s ({:.1f} million/s)", operations, seconds,
+                    seconds > 0 ? static_cast<f64>(operations) / seconds / 1e6 : 0.0);
+}
+
+}  // namespace vmm
