@@ -78,6 +78,19 @@ class InsnExecutor final : public Executor {
         return kFineSlice / 2 + rng_.below(kFineSlice + 1);
     }
 
+    /// The engine alone comes back a little early, where the next block does not fit: a matter of where it
+    /// was interrupted before, by samples for instance. Slices end where they should, so that no observer
+    /// changes who runs when.
+    static arch::RunResult run_exactly(arch::Vcpu& vcpu, u64 operations) {
+        const u64 end = vcpu.ops_executed() + operations;
+        for (;;) {
+            const arch::RunResult result = vcpu.run(end - vcpu.ops_executed());
+            if (result != arch::RunResult::budget || vcpu.ops_executed() >= end) {
+                return result;
+            }
+        }
+    }
+
     /// One slice of one vCPU; false where it has nothing to do.
     bool turn(Cpu& cpu, std::size_t i) {
         if (const auto entry = cpu.power.take_entry()) {
@@ -95,7 +108,7 @@ class InsnExecutor final : public Executor {
         const u64 deadline = cpu.timer.next_deadline_count();
         clock_.begin_slice(cpu.vcpu);
         const arch::RunResult result =
-            cpu.vcpu.run(std::clamp<u64>(deadline > now ? deadline - now : 1, 1, slice()));
+            run_exactly(cpu.vcpu, std::clamp<u64>(deadline > now ? deadline - now : 1, 1, slice()));
         clock_.end_slice();
         cpu.publish_operations();
         waiting_[i] = result == arch::RunResult::wait && !cpu.waits_for_event();

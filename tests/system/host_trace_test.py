@@ -108,6 +108,16 @@ class HostTrace(unittest.TestCase):
         self.run_guest("spe", "--spe", "--pmu", "--spe-max-buffer-size", "4M", suffix=",period=256")
         self.assertGreater(self.decoded_records()[0], 0)
 
+    def test_cpus_take_turns_as_they_would_without(self):
+        operations = set()
+        for suffix in (None, ",period=256", ",period=512"):
+            command = self.command("smp", "-c", "4", "--clock", "insn", "--loglevel", "info", suffix=suffix or "")
+            if suffix is None:
+                command = [word for word in command if word not in ("--spe-host-trace", self.data)]
+            run = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=100, check=True)
+            operations.add(re.search(r"(\d+) operations in", run.stderr)[1])
+        self.assertEqual(len(operations), 1, operations)
+
     def test_time_is_the_guests(self):
         self.run_guest("profile", "--clock", "insn")
         first, *_, last = [float(word) for word in re.findall(r"(\d+\.\d+):", self.perf("script", "--itrace=i1i", "-F", "time"))]
