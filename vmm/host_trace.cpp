@@ -14,7 +14,7 @@ namespace vmm {
 
 namespace {
 
-constexpr std::size_t kBufferBytes = std::size_t{1} << 20;  // per vCPU
+constexpr std::size_t kBufferBytes = std::size_t{4} << 20;  // per vCPU
 constexpr unsigned kDrainMs = 200;                          // at least that often
 // A guest may write any number to CONTEXTIDR_EL1. Later contexts keep their number, but get no name and no
 // mappings.
@@ -131,7 +131,7 @@ Result<> HostTrace::finish() {
         stop();
         drain();
         note(writer_.finish());
-        if (lost_ != 0) {
+        if (lost_ != 0 && result_) {
             log("spe").warn("--spe-host-trace \"{}\": {} samples were lost: the file could not keep up",
                             path_, lost_);
         }

@@ -66,7 +66,7 @@ TEST_CASE("lost samples and truncated AUX data are told to perf") {
     const std::string dump = perf("report -D -i " + file.path);
     REQUIRE(dump.find("PERF_RECORD_LOST_SAMPLES") != std::string::npos);
     REQUIRE(dump.find("offset: 0 size: 0x40 flags: 0x1") != std::string::npos);
-    REQUIRE(dump.find("offset: 0x40 size: 0x40 flags: 0\n") != std::string::npos);
+    REQUIRE(dump.find("offset: 0x40 size: 0x40 flags: 0 []") != std::string::npos);
     const std::string report = perf("report --stdio --itrace=i1i -i " + file.path);
     REQUIRE(report.find("AUX data lost 1 times out of 3") != std::string::npos);
     REQUIRE(report.find("Total Lost Samples: 12345") != std::string::npos);
