@@ -1,9 +1,9 @@
 // What the programs of scripts/bench share. The machine they run on is given to the linker (--defsym), not to the compiler:
 //
-//   bench_ram, bench_uart, bench_gicd   addresses
-//   bench_main                          the case: bench_main(count) returns what it computed
-//   bench_count                         how often the case shall do its work
-//   bench_spe_period                    profiling with this many operations between samples; 0: none
+//   bench_ram, bench_uart, bench_rtc, bench_gicd, bench_gicr    addresses
+//   bench_main          the case: bench_main(count) returns what it computed
+//   bench_count         how often the case shall do its work
+//   bench_spe_period    profiling with this many operations between samples; 0: none
 //
 // RAM is mapped at its own address in pages of 4 KiB, so are the devices of the first GiB. The first 16 MiB of RAM are the
 // program's, tables and stacks lie above.
@@ -36,4 +36,40 @@
 // \reg = bench_ram + \offset.
 .macro ram reg, offset
     absolute \reg, (bench_ram + (\offset))
+.endm
+
+// Begins a case.
+.macro kernel name
+    .balign 64
+    .global \name
+\name:
+.endm
+
+// Ends a loop over X0, and the case if it is done: the result is in X1.
+.macro loop_end label
+    subs x0, x0, #1
+    b.ne \label
+    mov x0, x1
+    ret
+.endm
+
+// A vector table with handlers for what is taken from EL1 (synchronous, IRQ) and from EL0 (synchronous).
+.macro vector_table name, el1_sync, el1_irq, el0_sync
+    .balign 0x800
+    \name:
+    .rept 4
+    vector unexpected
+    .endr
+    vector \el1_sync
+    vector \el1_irq
+    vector unexpected
+    vector unexpected
+    vector \el0_sync
+    .rept 7
+    vector unexpected
+    .endr
+.endm
+.macro vector target
+    .balign 0x80
+    b \target
 .endm

@@ -10,16 +10,18 @@ COMMON = ["start.S", "support.c"]
 FLAGS = ["-O2", "-g", "-ffreestanding", "-nostdlib", "-static", "-mcpu=neoverse-n1+profile", "-Wall", "-Wextra", "-Werror",
          "-fno-tree-loop-distribute-patterns", "-fno-math-errno", f"-I{FOLDER}", f"-I{FOLDER.parent / 'guest'}"]
 
-# Where the machines have their RAM, a UART whose first register sends a byte, and the GIC distributor.
-MACHINES = {"vmm": {"bench_ram": 0x80000000, "bench_uart": 0x01000000, "bench_gicd": 0x3FFF0000},
-            "qemu": {"bench_ram": 0x40000000, "bench_uart": 0x09000000, "bench_gicd": 0x08000000}}
+# Where the machines with one CPU have their devices. The first register of both UARTs sends a byte.
+MACHINES = {"vmm": {"bench_ram": 0x80000000, "bench_uart": 0x01000000, "bench_rtc": 0x01010000, "bench_gicd": 0x3FFF0000,
+                    "bench_gicr": 0x3FFD0000},
+            "qemu": {"bench_ram": 0x40000000, "bench_uart": 0x09000000, "bench_rtc": 0x09010000, "bench_gicd": 0x08000000,
+                     "bench_gicr": 0x080A0000}}
 
 
 @dataclasses.dataclass(frozen=True)
 class Case:
     name: str
     group: str
-    source: str
+    source: str     # or several, with commas
     function: str
     count: int
 
@@ -56,7 +58,7 @@ class Programs:
         suffix = "".join(f".{key.removeprefix('bench_')}-{value}" for key, value in settings.items())
         target = self._folder / f"{case.name}.{machine}{suffix}.elf"
         definitions = [f"-Wl,--defsym={key}={value:#x}" for key, value in symbols.items()]
-        objects = [self._object(source) for source in (*COMMON, case.source)]
+        objects = [self._object(source) for source in (*COMMON, *case.source.split(","))]
         subprocess.run([COMPILER, "-nostdlib", "-static", "-Wl,--build-id=none", "-Wl,--no-warn-rwx-segments", *definitions,
                         f"-Wl,--defsym=bench_main={case.function}", f"-Wl,-T,{FOLDER / 'bench.ld'}", "-o", target, *objects],
                        check=True)

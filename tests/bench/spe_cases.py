@@ -56,6 +56,4 @@ def print_table(result: dict) -> None:
               "".join(f"{row[str(period)]:10.3f}{row[f'ratio_{period}']:8.3f}{row[f'ns_{period}']:8.0f}"
               for period in PERIODS))
     print(f"{'geometric mean':32}" + "".join(f"{'':10}{result['means'][str(period)]:8.3f}{'':8}" for period in PERIODS))
-    for period, target in TARGETS.items():
-        print(f"target at {period}: <= {target}: {'met' if result['means'][str(period)] <= target else 'MISSED'}")
     print()
