@@ -64,6 +64,33 @@ void Interconnect::wait_for_completion(Vcpu& from) {
     }
 }
 
+void StoreFence::start(Vcpu& from) {
+    waits_.clear();
+    from.tlb_.clear();
+    if (from.config.interconnect == nullptr) {
+        return;
+    }
+    for (Vcpu* target : from.config.interconnect->vcpus()) {
+        if (target == &from) {
+            continue;
+        }
+        target->requests.post({.kind = RemoteRequest::Kind::forget_store_pages});
+        waits_.push_back({target, target->requests.posted()});
+        if (target->executing.load(std::memory_order_seq_cst)) {
+            target->pins.kick();
+        }
+    }
+}
+
+bool StoreFence::done() {
+    // One that is not executing serves its queue before it does again.
+    std::erase_if(waits_, [](const Wait& wait) {
+        return wait.vcpu->requests.served() >= wait.sequence ||
+               !wait.vcpu->executing.load(std::memory_order_seq_cst);
+    });
+    return waits_.empty();
+}
+
 void Vcpu::serve_requests() {
     if (requests.empty()) {
         return;
@@ -76,6 +103,7 @@ void Vcpu::serve_requests() {
                 break;
             case RemoteRequest::Kind::invalidate_code_page: engine().invalidate_code_page(request.address); break;
             case RemoteRequest::Kind::invalidate_all_code: engine().invalidate_all_code(); break;
+            case RemoteRequest::Kind::forget_store_pages: tlb_.clear(); break;
         }
     }
     requests.set_served(sequence);

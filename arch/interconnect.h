@@ -15,7 +15,7 @@ class Vcpu;
 
 /// Maintenance one PE asks of the others.
 struct RemoteRequest {
-    enum class Kind : u8 { tlbi, invalidate_code_page, invalidate_all_code };
+    enum class Kind : u8 { tlbi, invalidate_code_page, invalidate_all_code, forget_store_pages };
 
     Kind kind = Kind::tlbi;
     u8 tlbi_op = 0;   // arch::TlbiOp, for Kind::tlbi
@@ -44,6 +44,23 @@ class Interconnect {
     void send(Vcpu& from);
 
     std::vector<Vcpu*> vcpus_;
+};
+
+/// Makes every PE look up anew which pages it may store to, so that none stores past mm::TableWatch: stores that begin
+/// once done() has returned true see what was watched before start(), and earlier ones are in memory.
+class StoreFence {
+  public:
+    /// On `from`'s thread. Nobody is waited for.
+    void start(Vcpu& from);
+    /// Any number of times after start(); stays true.
+    bool done();
+
+  private:
+    struct Wait {
+        Vcpu* vcpu;
+        u64 sequence;
+    };
+    std::vector<Wait> waits_;
 };
 
 /// The queue of one PE.

@@ -62,7 +62,8 @@ void fill_first_level(Vcpu& v, const Request& request, const PageInfo& page, Pri
     const u64 va_page = request.va & kPageMask;
     const u64 tag = va_page | context;
     const bool readable = (page.permissions & permission_bit(AccessType::read, privilege)) != 0;
-    const bool writable = (page.permissions & permission_bit(AccessType::write, privilege)) != 0 && !page.needs_dirty;
+    const bool writable = (page.permissions & permission_bit(AccessType::write, privilege)) != 0 && !page.needs_dirty &&
+                          !m.watched(page);
     TlbEntry& entry = v.tlb_.entry(request.va);
     entry.read_tag = readable ? tag : kNoTag;
     entry.write_tag = writable ? tag : kNoTag;
@@ -236,6 +237,9 @@ void store(u8* host, unsigned size, u64 value) {
     u8* host_page = v.ram().host(page->pa_page, kPageSize);
     if (host_page == nullptr) [[unlikely]] {
         return nullptr;
+    }
+    if (request.is_write()) {
+        m.note_store(*page);
     }
     fill_first_level(v, request, *page, privilege, host_page);
     return host_page + (request.va & ~kPageMask);

@@ -27,7 +27,7 @@ constexpr unsigned kPhysicalBits = 48;
 /// Guest RAM as the walker sees it.
 class RamPort final : public mm::DescriptorPort {
   public:
-    explicit RamPort(const mm::GuestRam& ram) : ram_(ram) {}
+    explicit RamPort(const Vcpu& v) : ram_(v.ram()), watch_(v.config.table_watch) {}
 
     bool read(u64 pa, u64& value) override {
         const u8* host = ram_.host(pa, sizeof value);
@@ -39,12 +39,16 @@ class RamPort final : public mm::DescriptorPort {
     }
 
     bool compare_exchange(u64 pa, u64 expected, u64 desired) override {
+        if (watch_ != nullptr) {
+            watch_->note_store(pa);
+        }
         u8* host = ram_.host(pa, sizeof expected);
         return host != nullptr && mm::compare_exchange<u64>(host, expected, desired);
     }
 
   private:
     const mm::GuestRam& ram_;
+    mm::TableWatch* const watch_;
 };
 
 mm::Granule decode_tg0(u64 tg) {
@@ -122,7 +126,6 @@ void Mmu::Impl::registers_changed(const Registers& now) {
     const u64 wide_asid = bits(bit(now.tcr, kTcrA1) ? now.ttbr1 : now.ttbr0, 63, 48);
     asid_mask = bit(now.tcr, kTcrAs) ? 0xFFFF : 0xFF;
     asid = static_cast<u16>(wide_asid & asid_mask);
-    ++generation;
     if (flush) {
         flush_all();
     }
@@ -149,7 +152,6 @@ void Mmu::Impl::select_address_space() {
 void Mmu::Impl::drop_address_spaces() {
     std::fill(space_of_asid.begin(), space_of_asid.end(), kNoAddressSpace);
     next_space = 1;
-    ++generation;
     flush_all();
 }
 
@@ -197,18 +199,23 @@ PageLookup Mmu::Impl::lookup_flat(u64 va, AccessType type) {
 }
 
 PageLookup Mmu::Impl::lookup(u64 va, AccessType type, Privilege privilege) {
+    PageLookup found;
     if (!enabled) [[unlikely]] {
-        return lookup_flat(va, type);
+        found = lookup_flat(va, type);
+    } else if (const PageInfo* page = held(va, type, privilege)) [[likely]] {
+        found = {page, 0, false};
+    } else {
+        // A permission that is missing in the TLB may have been granted in memory since: the walk decides.
+        found = refill(va, type, privilege);
     }
-    // A permission that is missing in the TLB may have been granted in memory since: the walk decides.
-    if (const PageInfo* page = held(va, type, privilege)) [[likely]] {
-        return {page, 0, false};
+    if (type == AccessType::write && found.page != nullptr) {
+        note_store(*found.page);
     }
-    return refill(va, type, privilege);
+    return found;
 }
 
 mm::WalkResult Mmu::Impl::walk(u64 va, bool set_access_flag, mm::WalkTrail* trail) {
-    RamPort port(v.ram());
+    RamPort port(v);
     if (set_access_flag || !half_of(va).set_access_flag) {
         return mm::walk(half_of(va), va, port, trail);
     }
@@ -226,7 +233,7 @@ PageLookup Mmu::Impl::refill(u64 va, AccessType type, Privilege privilege) {
         PageInfo page = describe(result);
         const bool allowed = (page.permissions & permission_bit(type, privilege)) != 0;
         if (allowed && type == AccessType::write && page.needs_dirty) {
-            RamPort port(v.ram());
+            RamPort port(v);
             if (!mm::mark_dirty(result, port)) {
                 continue;  // the descriptor changed under us
             }
@@ -337,17 +344,29 @@ Mmu::~Mmu() = default;
 void Mmu::tlbi(TlbiOp op, u64 va, u16 asid) {
     Impl& m = *impl_;
     asid &= m.asid_mask;
-    ++m.generation;
     switch (op) {
-        case TlbiOp::all: m.flush_all(); break;
-        case TlbiOp::va: m.tlbi_va(va, m.space_of_asid[asid]); break;
-        case TlbiOp::va_all_asids: m.tlbi_va(va, kGlobalSlot); break;
-        case TlbiOp::asid: m.tlbi_asid(asid); break;
+        case TlbiOp::all:
+            ++m.maintenance.half[0];
+            ++m.maintenance.half[1];
+            m.flush_all();
+            break;
+        case TlbiOp::va:
+            ++m.maintenance.half[bit(va, 55)];
+            m.tlbi_va(va, m.space_of_asid[asid]);
+            break;
+        case TlbiOp::va_all_asids:
+            ++m.maintenance.half[bit(va, 55)];
+            m.tlbi_va(va, kGlobalSlot);
+            break;
+        case TlbiOp::asid:
+            ++m.maintenance.by_asid;
+            m.tlbi_asid(asid);
+            break;
     }
 }
 
-u64 Mmu::generation() const {
-    return impl_->generation;
+const TlbMaintenance& Mmu::maintenance() const {
+    return impl_->maintenance;
 }
 
 void Mmu::update_context() {
@@ -356,10 +375,6 @@ void Mmu::update_context() {
 
 u16 Mmu::fetch_context() const {
     return context_number(impl_->space, impl_->v.s.el == 0 ? Privilege::el0 : Privilege::el1);
-}
-
-u64 Mmu::granule_bytes(u64 va) const {
-    return impl_->enabled ? u64{1} << mm::granule_shift(impl_->half_of(va).granule) : kPageSize;
 }
 
 // ── Translation for others ───────────────────────────────────────────────────────────────────────────────────────
@@ -387,37 +402,9 @@ Translation Mmu::translate(u64 va, AccessType type, bool privileged, bool ignore
     return result;
 }
 
-Translation Mmu::walk_for_pin(u64 va, const std::function<void(u64)>& on_table) {
-    Impl& m = *impl_;
-    if (!m.enabled) {
-        return translate(va, AccessType::write, true, true);
-    }
-    mm::WalkTrail trail;
-    const mm::WalkResult walked = m.walk(va, true, &trail);
-    const u64 granule = granule_bytes(va);
-    for (unsigned i = 0; i < trail.count; ++i) {
-        on_table(align_down(trail.table[i], granule));
-    }
-    if (walked.fault != mm::WalkFault::none) {
-        Translation result;
-        result.fsc = walk_fault_code(walked);
-        result.walked = true;
-        return result;
-    }
-    // The write itself, with its permission check and dirty state.
-    const PageLookup found = m.refill(va, AccessType::write, Privilege::el1);
-    Translation result;
-    result.walked = true;
-    if (found.page == nullptr) {
-        result.fsc = found.fsc;
-        return result;
-    }
-    result.ok = true;
-    result.pa = found.page->pa_page | (va & ~kPageMask);
-    result.page_size = u64{1} << found.page->block_shift;
-    result.attr = found.page->attr;
-    result.device = found.page->device;
-    return result;
+mm::RangeRegime Mmu::range_regime(u64 va) const {
+    const Impl& m = *impl_;
+    return {m.enabled, m.hardware_dirty, m.half_of(va)};
 }
 
 /// PAR_EL1. Arm ARM D24.2.141.

@@ -1,11 +1,11 @@
 // The EL1&0 translation regime of one PE: second-level TLB, refill, maintenance. The walk itself is mm/walker.h.
 #pragma once
 
-#include <functional>
 #include <memory>
 
 #include "arch/tlb.h"
 #include "arch/vcpu.h"
+#include "mm/range_walk.h"
 
 namespace vmm::arch {
 
@@ -35,6 +35,14 @@ enum class TlbiOp : u8 {
     asid,       // ASIDE1
 };
 
+/// Counts of TLB maintenance by what it may concern.
+struct TlbMaintenance {
+    u64 half[2] = {0, 0};  // addresses by their bit 55, whatever their ASID; includes "all"
+    u64 by_asid = 0;       // pages that are not global
+
+    friend bool operator==(const TlbMaintenance&, const TlbMaintenance&) = default;
+};
+
 class Mmu {
   public:
     explicit Mmu(Vcpu& vcpu);
@@ -44,28 +52,23 @@ class Mmu {
     /// (SPE buffer writes). Uses and fills the second-level TLB.
     Translation translate(u64 va, AccessType type, bool privileged, bool ignore_pan = false);
 
-    /// As translate() for a privileged write that ignores PAN, always walking; calls `on_table(pa)` with the
-    /// guest-physical address of every translation-table granule the walk reads. For pinning.
-    Translation walk_for_pin(u64 va, const std::function<void(u64 table_pa)>& on_table);
+    /// How a privileged write to `va` is translated now, for mm::RangeWalk.
+    mm::RangeRegime range_regime(u64 va) const;
 
     /// AT: the value of PAR_EL1.
     u64 address_translation(u64 va, AtKind kind, bool is_write);
 
-    /// Bytes of one translation-table page of the regime covering `va` (4, 16 or 64 KiB).
-    u64 granule_bytes(u64 va) const;
-
     /// Applies maintenance to this PE. `va` is a byte address.
     void tlbi(TlbiOp op, u64 va, u16 asid);
 
-    /// Counts every TLBI (own or remote) and every change of translation registers: whoever caches a translation
-    /// compares it.
-    u64 generation() const;
+    /// TLBI so far, own and remote: whoever keeps a translation compares what concerns it.
+    const TlbMaintenance& maintenance() const;
 
     /// Recomputes what depends on SCTLR/TCR/TTBR/MAIR and the current EL/PAN (called by Vcpu::context_changed).
     void update_context();
 
     /// A number that identifies the current instruction-side context: equal numbers mean that equal virtual addresses
-    /// fetch the same code with the same permissions. Below 2^12. Recycling of numbers bumps generation().
+    /// fetch the same code with the same permissions. Below 2^12. Recycled when they are used up, with empty TLBs.
     u16 fetch_context() const;
 
     struct Impl;

@@ -36,7 +36,7 @@ struct Mmu::Impl {
 
     Vcpu& v;
     UnifiedTlb tlb;
-    u64 generation = 1;
+    TlbMaintenance maintenance;
 
     // ── Derived from registers ───────────────────────────────────────────────────────────────────────────────────
     struct Registers {
@@ -105,6 +105,16 @@ struct Mmu::Impl {
     PageLookup lookup(u64 va, AccessType type, Privilege privilege);
     PageLookup lookup_flat(u64 va, AccessType type);
     PageLookup refill(u64 va, AccessType type, Privilege privilege);
+
+    bool watched(const PageInfo& page) const {
+        return v.config.table_watch != nullptr && v.config.table_watch->watched(page.pa_page);
+    }
+    /// The page is about to be stored to. Whoever finds a page for a store, other than in the first-level TLB, says so.
+    void note_store(const PageInfo& page) {
+        if (v.config.table_watch != nullptr) {
+            v.config.table_watch->note_store(page.pa_page);
+        }
+    }
 
     /// The page a walk ended in; `result.fault` is none.
     PageInfo describe(const mm::WalkResult& result) const;

@@ -15,6 +15,7 @@
 #include "arch/tlb.h"
 #include "mm/guest_access.h"
 #include "mm/guest_ram.h"
+#include "mm/table_watch.h"
 
 namespace vmm::arch {
 
@@ -33,6 +34,7 @@ struct VcpuConfig {
     FirmwarePort* firmware = nullptr;
     CounterPort* counter = nullptr;
     Interconnect* interconnect = nullptr;
+    mm::TableWatch* table_watch = nullptr;  // told of stores to pages it watches; nullptr: nobody asks
     bool pmu = false;             // PMUv3 present
     u8 pmsver = 0;                // ID_AA64DFR0_EL1.PMSVer: 0 = no SPE
     bool strict_code = false;     // debug: check stores against decoded code instead of trusting IC maintenance

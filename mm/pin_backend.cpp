@@ -1,11 +1,12 @@
 #include "mm/pin_backend.h"
 
 #include <sys/mman.h>
-#include <sys/resource.h>
 
 #include <array>
 #include <limits>
 #include <utility>
+
+#include "mm/host_limits.h"
 
 namespace vmm::mm {
 
@@ -19,44 +20,45 @@ constexpr std::array<std::pair<std::string_view, PinChoice>, 5> kChoices{{
     {"off", PinChoice::off},
 }};
 
+constexpr u64 kNoLimit = std::numeric_limits<u64>::max();
+
 class MlockBackend final : public PinBackend {
   public:
     PinKind kind() const override { return PinKind::mlock; }
-    u64 free_slots() const override { return std::numeric_limits<u64>::max(); }
-    u64 max_bytes_per_slot() const override { return std::numeric_limits<u64>::max(); }
+    u64 free_slots() const override { return kNoLimit; }
+    u64 max_bytes_per_slot() const override { return kNoLimit; }
+    bool nests() const override { return false; }
+    void prepare(HostRange) override {}
 
-    Result<u32> pin(HostRange range) override {
+    tl::expected<u32, int> pin(HostRange range) override {
         if (::mlock(range.address, range.bytes) != 0) {
-            return fail_errno(errno, "mlock of {} bytes", range.bytes);
+            const int error = errno;
+            ::munlock(range.address, range.bytes);  // what lies before a page that failed stays locked
+            return tl::make_unexpected(error);
         }
         return 0;
     }
     void unpin(u32, HostRange range) override { ::munlock(range.address, range.bytes); }
+    u64 charged_bytes() const override { return read_charged_bytes().locked; }
 };
 
 class PopulateBackend final : public PinBackend {
   public:
     PinKind kind() const override { return PinKind::populate; }
-    u64 free_slots() const override { return std::numeric_limits<u64>::max(); }
-    u64 max_bytes_per_slot() const override { return std::numeric_limits<u64>::max(); }
+    u64 free_slots() const override { return kNoLimit; }
+    u64 max_bytes_per_slot() const override { return kNoLimit; }
+    bool nests() const override { return false; }
+    void prepare(HostRange) override {}
 
-    Result<u32> pin(HostRange range) override {
+    tl::expected<u32, int> pin(HostRange range) override {
         if (::madvise(range.address, range.bytes, MADV_POPULATE_WRITE) != 0) {
-            return fail_errno(errno, "MADV_POPULATE_WRITE of {} bytes", range.bytes);
+            return tl::make_unexpected(errno);
         }
         return 0;
     }
     void unpin(u32, HostRange) override {}
+    u64 charged_bytes() const override { return 0; }
 };
-
-/// Pins are charged against the soft limit; the hard one is what the administrator allows.
-void raise_locked_memory_limit() {
-    rlimit limit{};
-    if (::getrlimit(RLIMIT_MEMLOCK, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
-        limit.rlim_cur = limit.rlim_max;
-        ::setrlimit(RLIMIT_MEMLOCK, &limit);
-    }
-}
 
 using Maker = Result<std::unique_ptr<PinBackend>> (*)();
 constexpr std::array<std::pair<PinChoice, Maker>, 3> kMakers{{
@@ -96,15 +98,12 @@ Result<PinChoice> parse_pin_choice(std::string_view text) {
 }
 
 Result<std::unique_ptr<PinBackend>> make_mlock_backend() {
-    rlimit limit{};
-    if (::getrlimit(RLIMIT_MEMLOCK, &limit) == 0 && limit.rlim_cur == 0) {
-        // Privileged processes are exempt from the limit, so ask the kernel rather than the number.
-        alignas(4096) static std::array<u8, 4096> probe;
-        if (::mlock(probe.data(), probe.size()) != 0) {
-            return fail_errno(errno, "mlock is not permitted (the locked-memory limit is 0)");
-        }
-        ::munlock(probe.data(), probe.size());
+    // Ask the kernel rather than the limit: privileged processes are exempt from it.
+    alignas(4096) static std::array<u8, 4096> probe;
+    if (::mlock(probe.data(), probe.size()) != 0) {
+        return fail_errno(errno, "mlock is not permitted");
     }
+    ::munlock(probe.data(), probe.size());
     return std::make_unique<MlockBackend>();
 }
 

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <memory>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -46,9 +47,17 @@ class PinBackend {
     virtual u64 free_slots() const = 0;
     /// The largest range one slot takes, bytes.
     virtual u64 max_bytes_per_slot() const = 0;
-    /// Holds `range`; the token names it in unpin().
-    virtual Result<u32> pin(HostRange range) = 0;
+    /// Two pins may hold the same page and are given back separately. Where false, giving back any part of a range undoes
+    /// all pins of it, and parts may be given back one by one.
+    virtual bool nests() const = 0;
+    /// Makes the pages of `range` present, so that pin() is short. Failing is pin()'s business.
+    virtual void prepare(HostRange range) = 0;
+    /// Holds `range`; the token names it in unpin(). The error is an errno; ENOMEM, EPERM and EAGAIN mean that a limit is
+    /// reached, ENOSPC that no slot is free.
+    virtual tl::expected<u32, int> pin(HostRange range) = 0;
     virtual void unpin(u32 token, HostRange range) = 0;
+    /// Bytes that the kernel charges this process for pins of this sort, whoever made them.
+    virtual u64 charged_bytes() const = 0;
 };
 
 /// io_uring registered buffers through liburing. Fails where io_uring is absent, forbidden or without locked-memory limit.

@@ -5,6 +5,7 @@
 
 #include <vector>
 
+#include "mm/host_limits.h"
 #include "mm/pin_backend.h"
 #include "vmm/base/check.h"
 
@@ -44,17 +45,17 @@ class UringBackend final : public PinBackend {
     u64 free_slots() const override { return free_.size(); }
     u64 max_bytes_per_slot() const override { return kMaxBytes; }
 
-    Result<u32> pin(HostRange range) override {
+    bool nests() const override { return true; }
+    void prepare(HostRange range) override { ::madvise(range.address, range.bytes, MADV_POPULATE_WRITE); }
+
+    tl::expected<u32, int> pin(HostRange range) override {
         VMM_CHECK(range.bytes != 0 && range.bytes <= kMaxBytes);
         if (free_.empty()) {
-            return fail("io_uring: all {} buffer slots are in use", kSlots);
+            return tl::make_unexpected(ENOSPC);
         }
-        // Pages are faulted in first, so that the registration itself is short. A failure here is repeated, with the
-        // better error code, by the registration.
-        ::madvise(range.address, range.bytes, MADV_POPULATE_WRITE);
         const u32 slot = free_.back();
         if (const int result = update(slot, {range.address, range.bytes}); result != 1) {
-            return fail_errno(result < 0 ? -result : EIO, "io_uring: registering {} bytes", range.bytes);
+            return tl::make_unexpected(result < 0 ? -result : EIO);
         }
         free_.pop_back();
         return slot;
@@ -64,6 +65,8 @@ class UringBackend final : public PinBackend {
         VMM_CHECK(update(slot, {nullptr, 0}) == 1);
         free_.push_back(slot);
     }
+
+    u64 charged_bytes() const override { return read_charged_bytes().pinned; }
 
   private:
     int update(u32 slot, iovec range) {

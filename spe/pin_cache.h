@@ -1,35 +1,25 @@
-// Which guest pages the profiling buffer of one PE has pinned, and how an enable that changes nothing costs nothing.
+// What the profiling buffer of one PE has pinned, and how an enable that changes nothing costs nothing.
 //
-// Linux re-enables its buffer at every context switch and every interrupt, each time with another part of one address
-// range. So windows are remembered as intervals that grow, two of them (two profiled tasks may alternate), and an enable
-// inside one is a hit if the translation cannot have changed: nothing was invalidated since, or at least the translation
-// tables that were walked read the same.
+// Linux enables its buffer anew at every context switch and every interrupt, each time with another part of one address
+// range. So windows are remembered as intervals that grow, two of them (two profiled tasks may alternate). An enable inside
+// one is a hit if its translation cannot have changed:
+//   1. no watched table page was stored to and no TLB maintenance concerned its addresses since: nothing to do;
+//   2. else, if the tables that were walked still read the same, it is a hit as well, and the tables are watched again;
+//   3. else it is walked anew, and what differs is pinned and unpinned.
+// Walking, pinning and unpinning happen on the thread of mm::PinService; nothing here waits for it.
 //
 // Pins are a latency guarantee, not a correctness need: the unit stores through the translation regime either way.
 #pragma once
 
+#include <memory>
 #include <vector>
 
+#include "arch/interconnect.h"
+#include "arch/mmu.h"
 #include "mm/host_memory.h"
 #include "vmm/base/types.h"
 
 namespace vmm::spe {
-
-/// What the translation of a buffer depends on besides the tables.
-struct RegimeKey {
-    u64 table_base = 0;  // TTBRn_EL1 without ASID
-    u64 controls = 0;    // TCR_EL1
-    bool enabled = false;  // SCTLR_EL1.M
-
-    friend bool operator==(const RegimeKey&, const RegimeKey&) = default;
-};
-
-/// One page or block on the way.
-struct BufferPage {
-    bool mapped = false;
-    u64 pa = 0;         // of the address asked for
-    u64 page_size = 0;  // bytes the descriptor maps
-};
 
 /// The owner's translation regime as pinning sees it.
 class BufferRegime {
@@ -39,71 +29,105 @@ class BufferRegime {
     BufferRegime& operator=(const BufferRegime&) = delete;
     virtual ~BufferRegime() = default;
 
-    virtual RegimeKey key(u64 va) const = 0;
-    /// Changes whenever a translation may have (TLB maintenance, translation registers).
-    virtual u64 generation() const = 0;
-    /// Translates a privileged write and appends the table granules read to `tables`.
-    virtual BufferPage walk(u64 va, std::vector<mm::GuestRange>& tables) = 0;
+    virtual mm::RangeRegime regime(u64 va) const = 0;
+    virtual arch::TlbMaintenance maintenance() const = 0;
+    /// Starts a fence, after which stores to what `watch` watches are noticed; false: they are not.
+    virtual bool start_fence(arch::StoreFence& fence, const mm::TableWatch& watch) = 0;
 };
 
 struct PinCacheStats {
     u64 enables = 0;
-    u64 hits = 0;            // nothing to do
+    u64 hits = 0;            // nothing to walk
+    u64 pending_hits = 0;    // ... of which: asked for already, not answered yet
     u64 table_hits = 0;      // ... of which: found by comparing tables
-    u64 walks = 0;           // enables that walked at least one page
-    u64 pages_walked = 0;
-    u64 failures = 0;        // the host refused the pin
+    u64 walks = 0;           // enables that asked for a walk
+    u64 advances = 0;        // with PinPolicy::lazy: walks because the write pointer came near the end of what is pinned
+    u64 pages_walked = 0;    // descriptors looked at
+    u64 failures = 0;        // what was enabled could not be pinned
     u64 bytes = 0;           // held now, buffer and tables, extents shared with others included
+    u64 slowest_ns = 0;      // the longest that an enable without a plain hit has kept the PE's thread
 };
 
-/// Owner thread only, except that HostMemory itself is shared.
+/// Owner thread only; what it shares with other threads is HostMemory's.
 class PinCache {
   public:
-    explicit PinCache(mm::HostMemory& memory) : memory_(memory) {}
+    explicit PinCache(mm::HostMemory& memory);
+    ~PinCache() { clear(); }
+    PinCache(const PinCache&) = delete;
+    PinCache& operator=(const PinCache&) = delete;
 
-    /// The buffer [pointer, limit) has been enabled. Walks and pins what is not held yet, up to the first unmapped page
-    /// and at most kMaxWindow bytes.
+    /// The buffer [pointer, limit) has been enabled. What is not pinned yet will be, up to the first unmapped page and at
+    /// most kMaxWindow bytes.
     void enable(u64 pointer, u64 limit, BufferRegime& regime);
 
+    /// The buffer has been disabled: its pins stay, until somebody needs the room.
+    void disable();
+
+    /// With PinPolicy::lazy: where the write pointer has to get before advance() has something to do; else never.
+    u64 mark() const { return mark_; }
+    void advance(u64 pointer, u64 limit, BufferRegime& regime);
+
+    /// True once after a buffer could not be pinned, if the guest is to be told.
+    bool take_shortage();
+
+    /// A record was written: advance() or take_shortage() have something to do.
+    bool wants_attention(u64 pointer) const {
+        return pointer >= mark_ || client_->shortage.load(std::memory_order_relaxed);
+    }
+
     /// Gives back everything.
-    void clear() { intervals_.clear(); }
+    void clear();
 
     PinCacheStats stats() const;
 
     static constexpr std::size_t kIntervals = 2;
     static constexpr u64 kMaxWindow = u64{1} << 30;
+    static constexpr u64 kLazyStep = u64{2} << 20;
+    static constexpr u64 kNoMark = ~u64{0};
 
   private:
-    struct TableCopy {
-        mm::GuestRange range;
-        std::vector<u64> words;
+    struct Window {
+        u64 from;
+        u64 to;
     };
     struct Interval {
-        u64 start = 0;  // virtual addresses, page aligned
-        u64 end = 0;
-        RegimeKey key;
-        u64 generation = 0;
+        std::shared_ptr<mm::BufferPins> pins;
         u64 last_use = 0;
-        std::vector<TableCopy> tables;
-        std::vector<mm::PinHandle> pins;
+        bool counted = false;     // its answer is in the statistics
+        u64 retry_after_ns = 0;   // refused: when to ask again
+        // What its translation was last found unchanged against.
+        bool fence_started = false;
+        bool watchable = false;
+        bool watched = false;     // stores to its tables show in the generation
+        u64 watch_generation = 0;
+        arch::TlbMaintenance maintenance;
+        arch::StoreFence fence;
 
-        bool contains(u64 from, u64 to) const { return start <= from && to <= end; }
-        bool touches(u64 from, u64 to) const { return start <= to && from <= end; }
+        u64 start() const;
+        u64 end() const;
+        u64 hole() const;
+        /// What lies behind a hole was not looked at, unless the window begins before it.
+        bool contains(Window w) const { return start() <= w.from && w.to <= end() && w.from <= hole(); }
+        bool touches(Window w) const { return start() <= w.to && w.from <= end(); }
     };
 
-    /// True when what `interval` knows still holds; refreshes it.
-    bool still_valid(Interval& interval, const RegimeKey& key, u64 generation);
-    bool tables_unchanged(const Interval& interval) const;
-    /// Walks [from, to) up to the first unmapped page and returns the end of what was walked.
-    u64 walk(u64 from, u64 to, BufferRegime& regime, std::vector<mm::GuestRange>& pages,
-             std::vector<mm::GuestRange>& tables);
-    bool extend(Interval& interval, u64 from, u64 to, BufferRegime& regime);
-    void remember_tables(Interval& interval, std::vector<mm::GuestRange>& tables) const;
-    std::vector<Interval> take_stale(const RegimeKey& key, u64 generation, u64 from, u64 to);
+    enum class Verdict : u8 { hit, pending, changed };
+
+    Window window(u64 pointer, u64 limit);
+    bool hit(Window window, BufferRegime& regime);
+    bool quiet(const Interval& interval, const arch::TlbMaintenance& now) const;
+    Verdict judge(Interval& interval, BufferRegime& regime);
+    bool tables_still_the_same(Interval& interval, BufferRegime& regime);
+    bool may_ask_again(Interval& interval);
+    void count_answer(Interval& interval);
+    void ask(Window window, const mm::RangeRegime& key);
+    void miss(Window window, BufferRegime& regime);
 
     mm::HostMemory& memory_;
+    std::shared_ptr<mm::PinClient> client_ = std::make_shared<mm::PinClient>();
     std::vector<Interval> intervals_;
     u64 clock_ = 0;
+    u64 mark_ = kNoMark;
     PinCacheStats stats_;
 };
 

@@ -73,6 +73,14 @@ BufferEvent ProfilingBuffer::check() {
     return BufferEvent::ready;
 }
 
+BufferEvent ProfilingBuffer::refuse() {
+    if (!enabled()) {
+        return BufferEvent::ready;
+    }
+    raise(pmbsr::kEcImplementationDefined, 0);
+    return BufferEvent::shortage;
+}
+
 BufferEvent ProfilingBuffer::append(const EncodedRecord& record, RecordSink& sink) {
     // check() ran when the registers were written; this costs nothing and keeps every store inside the buffer.
     if (const BufferEvent event = check(); event != BufferEvent::ready) {

@@ -47,6 +47,7 @@ enum class BufferEvent : u8 {
     fault,
     misaligned,
     too_large,
+    shortage,        // the host has no room for the buffer
 };
 
 class ProfilingBuffer {
@@ -87,6 +88,9 @@ class ProfilingBuffer {
     /// To be called when profiling becomes enabled or a register of the buffer is written while it is: raises the event
     /// for a buffer that cannot be used. Does nothing in discard mode.
     BufferEvent check();
+
+    /// The host cannot hold the buffer: the event for IMPLEMENTATION DEFINED reasons. Nothing that was written is lost.
+    BufferEvent refuse();
 
     /// Bytes that a record of `size` bytes of packets takes.
     u64 padded(unsigned size) const { return align_up(size, align_bytes_); }

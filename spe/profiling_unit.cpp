@@ -79,25 +79,11 @@ class ProfilingUnit::OwnerRegime final : public BufferRegime, public RecordSink 
         return {};
     }
 
-    RegimeKey key(u64 va) const override {
-        constexpr u64 kBaseAndRange = bits(~u64{0}, 47, 1) << 1;
-        const u64 base = bit(va, 55) ? v_.s.ttbr1_el1 : v_.s.ttbr0_el1;
-        return {base & kBaseAndRange, v_.s.tcr_el1, bit(v_.s.sctlr_el1, 0)};
-    }
-
-    u64 generation() const override { return v_.mmu().generation(); }
-
-    BufferPage walk(u64 va, std::vector<mm::GuestRange>& tables) override {
-        const u64 granule = v_.mmu().granule_bytes(va);
-        const arch::Translation t = v_.mmu().walk_for_pin(
-            va, [&](u64 table_pa) { tables.push_back({align_down(table_pa, granule), granule}); });
-        // Consecutive pages share their tables.
-        if (tables.size() >= 16) {
-            std::sort(tables.begin(), tables.end(),
-                      [](const mm::GuestRange& a, const mm::GuestRange& b) { return a.pa < b.pa; });
-            tables.erase(std::unique(tables.begin(), tables.end()), tables.end());
-        }
-        return {t.ok, t.pa, t.page_size};
+    mm::RangeRegime regime(u64 va) const override { return v_.mmu().range_regime(va); }
+    arch::TlbMaintenance maintenance() const override { return v_.mmu().maintenance(); }
+    bool start_fence(arch::StoreFence& fence, const mm::TableWatch& watch) override {
+        fence.start(v_);
+        return v_.config.table_watch == &watch;
     }
 
   private:
@@ -313,13 +299,24 @@ void ProfilingUnit::take_sample(const arch::OpTrace& trace) {
         return;
     }
     complete(sample);
+    store_record(sample);
+}
+
+void ProfilingUnit::store_record(const Sample& sample) {
     const EncodedRecord record = encode_record(sample, format_);
-    const BufferEvent event = buffer_.append(record, *regime_);
+    const u64 executed = v_.ops_executed();
+    const BufferEvent event = store_times_.measure([&] { return buffer_.append(record, *regime_); });
+    if (const u64 meanwhile = v_.ops_executed() - executed; meanwhile != 0) [[unlikely]] {
+        counters_.blackout.add(meanwhile);
+    }
     if (event == BufferEvent::written || event == BufferEvent::filled) {
         counters_.records.add(1);
         counters_.bytes.add(buffer_.padded(record.size));
     }
     count_event(event);
+    if (pins_ != nullptr && pins_->wants_attention(buffer_.pointer())) [[unlikely]] {
+        follow_pins();
+    }
 }
 
 void ProfilingUnit::count_event(BufferEvent event) {
@@ -336,6 +333,7 @@ void ProfilingUnit::count_event(BufferEvent event) {
             VMM_GUEST_LOG("spe", "buffer larger than the limit of {} bytes vcpu={} PMBPTR_EL1={:#x} PMBLIMITR_EL1={:#x}",
                           config_.max_buffer_size, v_.index(), buffer_.pointer(), buffer_.limitr());
             break;
+        case BufferEvent::shortage: counters_.shortages.add(1); break;
         case BufferEvent::fault:
         case BufferEvent::misaligned:
             counters_.faults.add(1);
@@ -350,10 +348,28 @@ void ProfilingUnit::count_event(BufferEvent event) {
 /// A buffer that is enabled is pinned at once, sampled or not: the walk then costs the guest's register write, not its
 /// samples. Pages that are not mapped yet stay unpinned, and fault when they are written.
 void ProfilingUnit::pin_buffer() {
-    if (pins_ == nullptr || !buffer_active() || buffer_.discards() || buffer_.exceeds_limit()) {
+    if (pins_ == nullptr) {
+        return;
+    }
+    if (!buffer_active()) {
+        pins_->disable();
+        return;
+    }
+    if (buffer_.discards() || buffer_.exceeds_limit()) {
         return;
     }
     pins_->enable(buffer_.pointer(), buffer_.limit(), *regime_);
+    follow_pins();
+}
+
+/// What changes about the pins of a buffer that stays enabled.
+void ProfilingUnit::follow_pins() {
+    if (buffer_active() && buffer_.pointer() >= pins_->mark()) {
+        pins_->advance(buffer_.pointer(), buffer_.limit(), *regime_);
+    }
+    if (pins_->take_shortage()) {
+        count_event(buffer_.refuse());
+    }
     publish_pin_stats();
 }
 
@@ -363,8 +379,11 @@ void ProfilingUnit::publish_pin_stats() {
     const auto publish = [](Counter& counter, u64 value) { counter.add(value - counter.get()); };
     publish(counters_.enables, now.enables);
     publish(counters_.hits, now.hits);
+    publish(counters_.pending_hits, now.pending_hits);
     publish(counters_.table_hits, now.table_hits);
     publish(counters_.walks, now.walks);
+    publish(counters_.advances, now.advances);
+    publish(counters_.pin_slowest_ns, now.slowest_ns);
     publish(counters_.pages_walked, now.pages_walked);
     publish(counters_.pin_failures, now.failures);
     publish(counters_.pinned_bytes, now.bytes);
@@ -505,13 +524,19 @@ ProfilingStats ProfilingUnit::stats() const {
             .faults = c.faults.get(),
             .too_large = c.too_large.get(),
             .ignored_aborts = c.ignored_aborts.get(),
+            .shortages = c.shortages.get(),
+            .blackout = c.blackout.get(),
+            .store_times = store_times_.histogram(),
             .pins = {.enables = c.enables.get(),
                      .hits = c.hits.get(),
+                     .pending_hits = c.pending_hits.get(),
                      .table_hits = c.table_hits.get(),
                      .walks = c.walks.get(),
+                     .advances = c.advances.get(),
                      .pages_walked = c.pages_walked.get(),
                      .failures = c.pin_failures.get(),
-                     .bytes = c.pinned_bytes.get()}};
+                     .bytes = c.pinned_bytes.get(),
+                     .slowest_ns = c.pin_slowest_ns.get()}};
 }
 
 }  // namespace vmm::spe

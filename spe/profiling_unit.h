@@ -21,6 +21,7 @@
 #include "spe/pin_cache.h"
 #include "spe/profiling_buffer.h"
 #include "spe/sampler.h"
+#include "spe/store_times.h"
 
 namespace vmm::spe {
 
@@ -54,6 +55,9 @@ struct ProfilingStats {
     u64 faults = 0;
     u64 too_large = 0;
     u64 ignored_aborts = 0;  // records for addresses without memory
+    u64 shortages = 0;       // management events because the host could not pin the buffer
+    u64 blackout = 0;        // operations executed with profiling enabled while a record waited to be stored
+    StoreTimeHistogram store_times{};  // of one record in StoreTimes::kTimedOneIn, host time
     PinCacheStats pins;
 };
 
@@ -114,8 +118,9 @@ class ProfilingUnit final : public arch::OpObserver {
     };
     struct Counters {
         Counter population, samples, filtered, discarded, collisions, dropped, records, bytes, buffer_full, faults, too_large,
-            ignored_aborts;
-        Counter enables, hits, table_hits, walks, pages_walked, pin_failures, pinned_bytes;
+            ignored_aborts, shortages, blackout;
+        Counter enables, hits, pending_hits, table_hits, walks, advances, pages_walked, pin_failures, pinned_bytes,
+            pin_slowest_ns;
     };
 
     /// The gate of set_stop(): everything but the registers themselves asks here, not the buffer.
@@ -130,11 +135,13 @@ class ProfilingUnit final : public arch::OpObserver {
     /// Follows every write to a register that switches profiling or the buffer.
     void control_written(bool buffer_registers);
     void pin_buffer();
+    void follow_pins();
     void publish_pin_stats();
     void count_filter_events(const Sample& sample, const FilterResult& result);
     void complete(Sample& sample) const;
     void add_optional_facts(Sample& sample, const arch::OpTrace& trace) const;
     void take_sample(const arch::OpTrace& trace);
+    void store_record(const Sample& sample);
     bool collides();
     void follow_branch(const arch::OpTrace& trace);
     void count_event(BufferEvent event);
@@ -177,6 +184,7 @@ class ProfilingUnit final : public arch::OpObserver {
     u64 busy_until_ = 0;                  // with collisions: Vcpu::ops_executed() when the last sample is complete
 
     Counters counters_;
+    StoreTimes store_times_;
 };
 
 }  // namespace vmm::spe

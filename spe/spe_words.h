@@ -101,6 +101,7 @@ using Coll = Field<16>;
 using Mss = Field<15, 0>;  // BSC or FSC in [5:0]
 
 inline constexpr u64 kEcOther = 0x00;
+inline constexpr u64 kEcImplementationDefined = 0x1F;
 inline constexpr u64 kEcStage1Abort = 0x24;
 inline constexpr u64 kBscFull = 0b000001;
 inline constexpr u64 kBscTooLarge = 0b000100;

@@ -16,7 +16,7 @@ namespace vmm {
 /// What the user wrote, before any checking.
 struct RawSpeOptions {
     bool enabled = false;
-    std::optional<std::string> max_buffer_size, version, pin, model;
+    std::optional<std::string> max_buffer_size, version, pin, pin_policy, pin_age, pin_budget, pin_shortage, model;
 };
 
 /// Adds the options to `run`; parsing fills `raw`, which outlives it.

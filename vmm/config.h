@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "mm/pin_backend.h"
+#include "mm/host_memory.h"
 #include "spe/event_model.h"
 #include "vmm/base/log.h"
 #include "vmm/base/types.h"
@@ -25,6 +25,10 @@ struct SpeConfig {
     u64 max_buffer_size = u64{4} << 20;  // bytes; 0 = no limit. What PMBIDR_EL1.MaxBuffSize can say
     u8 pmsver = 3;                       // ID_AA64DFR0_EL1.PMSVer: 3 = SPE version 1.2
     mm::PinChoice pin = mm::PinChoice::automatic;
+    mm::PinPolicy pin_policy = mm::PinPolicy::eager;
+    u64 pin_age_seconds = 30;  // what is not enabled for so long is given back; 0 = never
+    u64 pin_budget = 0;        // bytes all CPUs together may pin; 0 = what the host allows
+    mm::ShortagePolicy pin_shortage = mm::ShortagePolicy::degrade;
     spe::ModelKind model = spe::ModelKind::basic;
 };
 

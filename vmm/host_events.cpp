@@ -12,7 +12,7 @@ namespace vmm {
 Result<HostEvents> HostEvents::create() {
     sigset_t set;
     sigemptyset(&set);
-    for (const int signal : {SIGHUP, SIGINT, SIGTERM, SIGQUIT}) {
+    for (const int signal : {SIGHUP, SIGINT, SIGTERM, SIGQUIT, SIGCONT}) {
         sigaddset(&set, signal);
     }
     if (const int error = pthread_sigmask(SIG_BLOCK, &set, nullptr); error != 0) {

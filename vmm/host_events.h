@@ -9,7 +9,7 @@
 
 namespace vmm {
 
-/// Blocks SIGHUP, SIGINT, SIGTERM and SIGQUIT in the calling thread and all it creates from now on; they
+/// Blocks SIGHUP, SIGINT, SIGTERM, SIGQUIT and SIGCONT in the calling thread and all it creates from now on; they
 /// arrive here. SIGPIPE is ignored: a closed standard output is an error of write().
 class HostEvents {
   public:

@@ -34,6 +34,15 @@ class NullSink final : public devices::ByteSink {
     void put(std::span<const u8>) override {}
 };
 
+/// What the profiling buffers of all CPUs and the tables that map them may take together; 0 = any amount.
+u64 most_pinned_bytes(const MachineConfig& config) {
+    constexpr u64 kPage = 4096;
+    constexpr u64 kPagesPerTable = 512;
+    const u64 buffer = config.spe.max_buffer_size;
+    const u64 tables = (buffer / kPage / kPagesPerTable + 4) * kPage;
+    return config.spe.enabled && buffer != 0 ? config.cpus * (buffer + tables) : 0;
+}
+
 /// Random numbers that are the same in every run, for --clock=insn.
 devices::virtio::Entropy::Source repeatable_source() {
     return [rng = std::make_shared<Rng>(1)](std::span<u8> bytes) {
@@ -67,6 +76,9 @@ Result<std::unique_ptr<Machine>> Machine::create(const MachineConfig& config) {
 Machine::~Machine() {
     control_server_.reset();
     input_.reset();
+    if (memory_ != nullptr) {
+        memory_->pin_service().set_stop_handler({});
+    }
     if (executor_ != nullptr) {
         pause(StopReason::host);
     }
@@ -132,11 +144,22 @@ Result<> Machine::map_memory() {
     options.size = config_.memory;
     options.guest_base = kRamBase;
     options.pin_backend = config_.spe.enabled ? config_.spe.pin : mm::PinChoice::off;
+    options.pin_policy = config_.spe.pin_policy;
+    options.pin_budget = config_.spe.pin_budget;
+    options.pin_expected = most_pinned_bytes(config_);
+    options.pins.age = std::chrono::seconds(config_.spe.pin_age_seconds);
+    options.pins.shortage = config_.spe.pin_shortage;
+    options.pins.synchronous = config_.clock == ClockKind::insn;
     auto memory = mm::HostMemory::create(options);
     if (!memory) {
         return fail("--mem \"{}M\": {}", config_.memory >> 20, memory.error().text);
     }
     memory_ = *std::move(memory);
+    memory_->pin_service().set_stop_handler([this](const mm::PinShortage&) {
+        short_of_pins_ = true;
+        control_.stop(StopReason::pin_shortage);
+        kick_cpus();
+    });
     return {};
 }
 
@@ -160,6 +183,7 @@ void Machine::build_cpus() {
     pe.interconnect = &interconnect_;
     pe.pmu = config_.pmu;
     pe.pmsver = config_.spe.enabled ? config_.spe.pmsver : u8{0};
+    pe.table_watch = config_.spe.enabled ? &memory_->table_watch() : nullptr;
     std::vector<devices::GicPe> gic_pes;
     for (unsigned i = 0; i < config_.cpus; ++i) {
         pe.index = i;
@@ -302,6 +326,7 @@ bool Machine::update_state() {
     }
     spe_exit_reported_ = blocked != nullptr;
     state_ = blocked != nullptr ? GuestState::spe_exit
+             : !pins_found()    ? GuestState::pin_shortage
              : pause_requested_ ? GuestState::paused
                                 : GuestState::running;
     return state_ == GuestState::running;
@@ -311,6 +336,25 @@ void Machine::resume() {
     if (update_state()) {
         executor_->start();
     }
+}
+
+bool Machine::pins_found() {
+    if (!short_of_pins_) {
+        return true;
+    }
+    const std::optional<mm::PinShortage> shortage = memory_->pin_service().retry();
+    if (shortage && !std::exchange(shortage_reported_, true)) {
+        std::fprintf(stderr,
+                     "vmm: paused: a profiling buffer cannot be pinned, %llu bytes are missing (%s); the guest goes on "
+                     "as soon as there is room, say after 'prlimit --pid %d --memlock=...'\n",
+                     static_cast<unsigned long long>(shortage->missing_bytes), shortage->text.c_str(), ::getpid());
+    } else if (!shortage) {
+        short_of_pins_ = false;
+        if (std::exchange(shortage_reported_, false)) {
+            std::fputs("vmm: resumed: the profiling buffer is pinned\n", stderr);
+        }
+    }
+    return !shortage;
 }
 
 void Machine::drain_output(std::chrono::milliseconds patience) {
@@ -345,6 +389,7 @@ std::optional<int> Machine::handle_stop() {
     switch (control_.take()) {
         case StopReason::none:
         case StopReason::host:
+        case StopReason::pin_shortage:
         case StopReason::spe_exit: break;
         case StopReason::system_off:
         case StopReason::console_quit: return end(nullptr, static_cast<int>(ExitStatus::ok), kNoHurry);
@@ -388,6 +433,10 @@ int Machine::run(HostEvents& events) {
             if (const auto status = handle_stop()) {
                 return *status;
             }
+        } else if (!signal && state_ == GuestState::pin_shortage) {
+            resume();
+        } else if (signal && *signal == SIGCONT) {
+            shortage_reported_ = false;  // whoever sends it wants to know
         } else if (signal && *signal == SIGQUIT) {
             pause(StopReason::host);
             std::fputs(dump().c_str(), stderr);

@@ -41,6 +41,7 @@ enum class GuestState : u8 {
     running,
     paused,    // as requested
     spe_exit,  // it would profile, which StopMode::exit does not allow
+    pin_shortage,  // a profiling buffer waits for memory that can be pinned
     ending,    // its output is still to be read
 };
 
@@ -82,6 +83,8 @@ class Machine final : private devices::PowerControl {
     bool update_state();
     /// After pause(): lets the guest go on, unless someone wants it to stay paused.
     void resume();
+    /// True when every buffer that could not be pinned is; else says once what is missing.
+    bool pins_found();
     void kick_cpus();
     /// After pause(): an exit status where the stop reason ends the run; nullopt where the guest goes on.
     std::optional<int> handle_stop();
@@ -145,6 +148,8 @@ class Machine final : private devices::PowerControl {
     devices::virtio::Console* virtio_console_ = nullptr;
 
     HostEvents* events_ = nullptr;  // inside run()
+    std::atomic<bool> short_of_pins_{false};
+    bool shortage_reported_ = false;
     const std::chrono::steady_clock::time_point started_ = std::chrono::steady_clock::now();
     std::unique_ptr<Executor> executor_;
     std::unique_ptr<ConsoleInput> input_;  // its thread uses what stands above

@@ -32,17 +32,21 @@ constexpr CounterRow<Spe> kSpeCounters[] = {
     {"records", &Spe::records},         {"bytes", &Spe::bytes},
     {"buffer_full", &Spe::buffer_full}, {"faults", &Spe::faults},
     {"too_large", &Spe::too_large},     {"ignored_aborts", &Spe::ignored_aborts},
+    {"shortages", &Spe::shortages},     {"blackout", &Spe::blackout},
 };
 
 using Cache = spe::PinCacheStats;
 constexpr CounterRow<Cache> kPinCacheCounters[] = {
     {"enables", &Cache::enables},
     {"hits", &Cache::hits},
+    {"pending_hits", &Cache::pending_hits},
     {"table_hits", &Cache::table_hits},
     {"walks", &Cache::walks},
+    {"advances", &Cache::advances},
     {"pages_walked", &Cache::pages_walked},
     {"failures", &Cache::failures},
     {"bytes", &Cache::bytes},
+    {"slowest_ns", &Cache::slowest_ns},
 };
 
 using Pins = mm::PinStats;
@@ -52,12 +56,29 @@ constexpr CounterRow<Pins> kPinCounters[] = {
     {"pin_ops", &Pins::pin_ops},           {"shared_ops", &Pins::shared_ops},
     {"unpin_ops", &Pins::unpin_ops},       {"failures", &Pins::failures},
     {"degraded", &Pins::degraded},         {"widened", &Pins::widened},
+    {"charged_bytes", &Pins::charged_bytes},
+    {"peak_charged_bytes", &Pins::peak_charged_bytes},
+    {"lost_bytes", &Pins::lost_bytes},
+    {"slices", &Pins::slices},
+    {"delta_pinned_pages", &Pins::delta_pinned_pages},
+    {"delta_unpinned_pages", &Pins::delta_unpinned_pages},
+};
+
+using Service = mm::PinServiceStats;
+constexpr CounterRow<Service> kPinServiceCounters[] = {
+    {"requests", &Service::requests},
+    {"shortages", &Service::shortages},
+    {"lost", &Service::lost},
+    {"pressure_events", &Service::pressure_events},
+    {"live", &Service::live},
+    {"longest_request_us", &Service::longest_request_us},
 };
 
 // A counter without a row does not compile.
-static_assert(std::size(kSpeCounters) * sizeof(u64) == sizeof(Spe) - sizeof(Cache));
+static_assert(std::size(kSpeCounters) * sizeof(u64) == sizeof(Spe) - sizeof(Cache) - sizeof(spe::StoreTimeHistogram));
 static_assert(std::size(kPinCacheCounters) * sizeof(u64) == sizeof(Cache));
 static_assert(std::size(kPinCounters) * sizeof(u64) == sizeof(Pins));
+static_assert(std::size(kPinServiceCounters) * sizeof(u64) == sizeof(Service) - sizeof(Service::unpins));
 
 template <class Stats, std::size_t N>
 Json counters(const Stats& stats, const CounterRow<Stats> (&rows)[N]) {
@@ -104,6 +125,21 @@ Json limit_of(int resource) {
 Json to_json(const spe::ProfilingStats& stats) {
     Json object = counters(stats, kSpeCounters);
     object["pins"] = counters(stats.pins, kPinCacheCounters);
+    // Nanoseconds from which on a bucket counts; each reaches up to the double.
+    Json& times = object["store_times"] = Json::object();
+    for (std::size_t i = 0; i < stats.store_times.size(); ++i) {
+        if (stats.store_times[i] != 0) {
+            times[std::to_string(u64{1} << i)] = stats.store_times[i];
+        }
+    }
+    return object;
+}
+
+Json to_json(const mm::PinServiceStats& stats) {
+    Json object = counters(stats, kPinServiceCounters);
+    for (std::size_t i = 0; i < stats.unpins.size(); ++i) {
+        object["unpins"][std::string(mm::to_string(static_cast<mm::UnpinCause>(i)))] = stats.unpins[i];
+    }
     return object;
 }
 
@@ -147,6 +183,7 @@ Json Machine::info() const {
         case GuestState::running: out["state"] = "running"; break;
         case GuestState::paused: out.update({{"state", "paused"}, {"reason", "requested"}}); break;
         case GuestState::spe_exit: out.update({{"state", "paused"}, {"reason", "spe-exit"}}); break;
+        case GuestState::pin_shortage: out.update({{"state", "paused"}, {"reason", "pin-shortage"}}); break;
         case GuestState::ending: out["state"] = "ending"; break;
     }
     out["uptime_seconds"] = uptime;
@@ -179,6 +216,7 @@ Json Machine::stat() const {
     out["memory"] = Json{{"bytes", config_.memory}};
     out["memory"]["pins"] = Json{{"backend", mm::to_string(memory_->pin_kind())}};
     out["memory"]["pins"].update(to_json(memory_->pin_stats()));
+    out["memory"]["pins"]["buffers"] = to_json(memory_->pin_service_stats());
     out["memory"]["pins"]["limit_bytes"] = memory_->pin_budget() != 0 ? Json(memory_->pin_budget()) : Json();
     out["process"] = process_stats();
     return out;

@@ -11,6 +11,7 @@ namespace vmm {
 /// Every counter of `stats`, those of the pin cache under "pins".
 Json to_json(const spe::ProfilingStats& stats);
 Json to_json(const mm::PinStats& stats);
+Json to_json(const mm::PinServiceStats& stats);
 
 /// Adds the numbers of `other`, members of members included, to those of the same name in `sum`.
 void add_counters(Json& sum, const Json& other);

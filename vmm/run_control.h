@@ -20,6 +20,7 @@ enum class StopReason : u8 {
     all_cpus_off,  // the last vCPU switched itself off
     console_quit,  // Ctrl-A x
     spe_exit,      // the guest profiles although the host wants to be told (spe::StopMode::exit)
+    pin_shortage,  // a profiling buffer cannot be pinned, and the guest is to wait until it can
     host,          // the main thread wants the vCPUs to pause
 };
 

@@ -59,8 +59,10 @@ class MmuBench {
         ram = mm::GuestRam(aligned, kRam, kRamSize);
         root0_ = new_table();
         root1_ = new_table();
+        watch_ = std::make_unique<mm::TableWatch>(ram);
         VcpuConfig config;
         config.ram = ram;
+        config.table_watch = watch_.get();
         config.mmio = &mmio;
         config.interconnect = &interconnect;
         config.pmu = pmu;
@@ -78,6 +80,7 @@ class MmuBench {
     }
 
     Vcpu& v() { return *vcpu; }
+    mm::TableWatch& watch() { return *watch_; }
 
     /// A zeroed page for a table, from the end of RAM.
     u64 new_table() {
@@ -176,6 +179,7 @@ class MmuBench {
   private:
     std::vector<u8> memory_;
     u64 next_table_ = kRam + kRamSize;
+    std::unique_ptr<mm::TableWatch> watch_;
     u64 root0_ = 0;
     u64 root1_ = 0;
 };

@@ -48,7 +48,8 @@ std::string vm_flags(const void* address) {
 }
 
 std::unique_ptr<HostMemory> make(u64 size, PinChoice choice) {
-    auto memory = HostMemory::create({.size = size, .guest_base = kBase, .pin_backend = choice});
+    auto memory = HostMemory::create(
+        {.size = size, .guest_base = kBase, .pin_backend = choice, .pins = {.watch_pressure = false}});
     if (!memory) {
         FAIL(memory.error().text);
     }

@@ -27,9 +27,14 @@ class FakeBackend final : public PinBackend {
     PinKind kind() const override { return kind_; }
     u64 free_slots() const override { return slots_ - held.size(); }
     u64 max_bytes_per_slot() const override { return max_bytes; }
-    Result<u32> pin(HostRange range) override {
-        if (held.size() == slots_ || fail_after == 0) {
-            return fail("the fake backend is full");
+    bool nests() const override { return true; }
+    void prepare(HostRange) override {}
+    tl::expected<u32, int> pin(HostRange range) override {
+        if (held.size() == slots_) {
+            return tl::make_unexpected(ENOSPC);
+        }
+        if (fail_after == 0) {
+            return tl::make_unexpected(ENOMEM);
         }
         --fail_after;
         held[++next_] = range;
@@ -38,6 +43,14 @@ class FakeBackend final : public PinBackend {
     void unpin(u32 token, HostRange range) override {
         VMM_CHECK(held.at(token).address == range.address && held.at(token).bytes == range.bytes);
         held.erase(token);
+    }
+
+    u64 charged_bytes() const override {
+        u64 bytes = 0;
+        for (const auto& [token, range] : held) {
+            bytes += range.bytes;
+        }
+        return bytes;
     }
 
     bool covers(GuestRange range) const {
@@ -75,7 +88,7 @@ struct World {
             weak = weak_owned.get();
             chain.backends.push_back(std::move(weak_owned));
         }
-        manager = std::make_unique<PinManager>(fake_ram(), std::move(chain), budget);
+        manager = std::make_unique<PinManager>(fake_ram(), std::move(chain), PinManager::Options{.budget = budget});
     }
 
     FakeBackend* strong = nullptr;
@@ -196,6 +209,76 @@ TEST_CASE("pin manager: the budget bounds what is held", "[mm][pin_manager]") {
     CHECK(world.manager->pin(std::array{pages(3, 2)}));
     first->release();
     CHECK(world.manager->pin(std::array{pages(20, 1)}));
+}
+
+TEST_CASE("pin manager: long runs are cut into pieces, shorter ones the more slots there are", "[mm][pin_manager]") {
+    const u64 slots = GENERATE(1024, 16, 4);
+    World world(slots);
+    const auto pin = world.manager->pin(std::array{pages(256, 16384)});  // 64 MiB from 1 MiB on
+    REQUIRE(pin);
+    CHECK(world.strong->held.size() == (slots == 1024 ? 33 : slots == 16 ? 3 : 1));
+    for (const auto& [token, range] : world.strong->held) {
+        if (slots == 1024) {
+            CHECK(range.bytes <= 2 << 20);
+        }
+    }
+}
+
+TEST_CASE("pin manager: replacing a request exchanges only the pages that differ", "[mm][pin_manager]") {
+    World world;
+    auto old = world.manager->pin(std::array{pages(0, 1024), pages(3000, 1)});
+    REQUIRE(old);
+    CHECK(world.strong->held.size() == 3);
+    auto now = world.manager->pin(std::array{pages(0, 700), pages(701, 323), pages(3000, 1), pages(2000, 1)}, &*old);
+    REQUIRE(now);
+    old->release();
+    CHECK_FALSE(world.manager->is_pinned(pages(700, 1)));
+    CHECK(world.strong->covers(pages(0, 700)));
+    CHECK(world.strong->covers(pages(701, 323)));
+    CHECK(world.strong->covers(pages(2000, 1)));
+    CHECK(world.strong->covers(pages(3000, 1)));
+    const PinStats stats = world.manager->stats();
+    CHECK(stats.delta_pinned_pages == 1);
+    CHECK(stats.delta_unpinned_pages == 1);
+    CHECK(stats.pinned_bytes == 1025 * kPage);
+    CHECK(stats.slices == 3 + 3);  // the piece that held the page, in two parts, and the new page
+    now->release();
+    CHECK(world.strong->held.empty());
+    CHECK(world.manager->stats().pinned_bytes == 0);
+}
+
+TEST_CASE("pin manager: what others share is not split, and a failed replacement changes nothing", "[mm][pin_manager]") {
+    World world;
+    auto old = world.manager->pin(std::array{pages(0, 16)});
+    auto other = world.manager->pin(std::array{pages(3, 1)});
+    REQUIRE((old && other));
+    auto now = world.manager->pin(std::array{pages(0, 8)}, &*old);
+    REQUIRE(now);
+    CHECK(world.strong->held.size() == 1);
+    other->release();
+    now->release();
+    CHECK(world.strong->covers(pages(0, 16)));
+    world.strong->fail_after = 1;
+    CHECK(!world.manager->pin(std::array{pages(0, 8), pages(9, 7)}, &*old));
+    CHECK(world.strong->held.size() == 1);
+    CHECK(world.strong->covers(pages(0, 16)));
+    CHECK(world.manager->stats().pinned_bytes == 16 * kPage);
+}
+
+TEST_CASE("pin manager: refusals say why and how much is missing", "[mm][pin_manager]") {
+    World world(1024, 8 * kPage);
+    const auto budget = world.manager->pin(std::array{pages(0, 11)});
+    REQUIRE(!budget);
+    CHECK(budget.error().cause == PinError::Cause::budget);
+    CHECK(budget.error().missing_bytes == 3 * kPage);
+    world.strong->fail_after = 1;
+    const auto limit = world.manager->pin(std::array{pages(0, 2), pages(4, 3)});
+    REQUIRE(!limit);
+    CHECK(limit.error().cause == PinError::Cause::limit);
+    CHECK(limit.error().missing_bytes == 3 * kPage);
+    const auto outside = world.manager->pin(std::array{GuestRange{0, kPage}});
+    REQUIRE(!outside);
+    CHECK(outside.error().cause == PinError::Cause::not_ram);
 }
 
 TEST_CASE("pin manager: ranges outside RAM are refused", "[mm][pin_manager]") {

@@ -56,7 +56,11 @@ struct World {
     }
 
     static std::unique_ptr<mm::HostMemory> make_memory(mm::PinChoice pins) {
-        auto result = mm::HostMemory::create({.size = 64 * kMiB, .guest_base = kBase, .pin_backend = pins});
+        auto result = mm::HostMemory::create({.size = 64 * kMiB,
+                                              .guest_base = kBase,
+                                              .huge_pages = false,
+                                              .pin_backend = pins,
+                                              .pins = {.synchronous = true}});
         if (!result) {
             FAIL(result.error().text);
         }

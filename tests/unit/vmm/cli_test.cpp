@@ -60,6 +60,10 @@ TEST_CASE("defaults are kvmtool's where it has them") {
     REQUIRE(config.spe.max_buffer_size == 4 * kMiB);
     REQUIRE(config.spe.pmsver == 3);
     REQUIRE(config.spe.pin == mm::PinChoice::automatic);
+    REQUIRE(config.spe.pin_policy == mm::PinPolicy::eager);
+    REQUIRE(config.spe.pin_age_seconds == 30);
+    REQUIRE(config.spe.pin_budget == 0);
+    REQUIRE(config.spe.pin_shortage == mm::ShortagePolicy::degrade);
     REQUIRE(config.spe.model == spe::ModelKind::basic);
     REQUIRE(config.cpu_model == "neoverse-n1");
     REQUIRE(config.name.starts_with("guest-"));
@@ -151,6 +155,11 @@ TEST_CASE("a refused value is named together with its option and what would be a
         {{"--spe-version", "1.5"}, "--spe-version \"1.5\":", "1.0, 1.1, 1.2, 1.3, 1.4"},
         {{"--spe-model", "exact"}, "--spe-model \"exact\":", "basic, detailed"},
         {{"--spe-pin", "maybe"}, "--spe-pin \"maybe\":", "auto, uring, mlock, populate, off"},
+        {{"--spe-pin-policy", "some"}, "--spe-pin-policy \"some\":", "lazy, eager, all"},
+        {{"--spe-pin-age", "-1"}, "--spe-pin-age \"-1\":", "0 to 31536000"},
+        {{"--spe-pin-age", "31536001"}, "--spe-pin-age \"31536001\":", "0 to 31536000"},
+        {{"--spe-pin-budget", "1X"}, "--spe-pin-budget \"1X\":", "K, M, G or T"},
+        {{"--spe-pin-shortage", "panic"}, "--spe-pin-shortage \"panic\":", "degrade, inject, stop"},
         {{"--spe-max-buffer-size", "256Q"}, "--spe-max-buffer-size \"256Q\":", "K, M, G or T"},
         {{"--spe-max-buffer-size", "5000"}, "--spe-max-buffer-size \"5000\":", "8192"},
         {{"--spe-max-buffer-size", "4194308K"}, "--spe-max-buffer-size \"4194308K\":", "nearest"},
