@@ -52,17 +52,20 @@ constexpr CpuModel kNeoverseN1 = {
     .ctr = 0x8444C004,
     .clidr = 0x82000023,
     .dczid = 4,
+    .pmuver = kPmuV3p1,
     .pmcr_id = 0x410C3000,
     .caches = kNeoverseN1Caches,
     .id_registers = kNeoverseN1Ids,
 };
 
-constexpr CpuModel renamed(CpuModel model, std::string_view name) {
-    model.name = name;
+/// All that is implemented.
+constexpr CpuModel max_of(CpuModel model) {
+    model.name = "max";
+    model.pmuver = kPmuV3p7;
     return model;
 }
 
-constexpr std::array kModels = {kNeoverseN1, renamed(kNeoverseN1, "max")};
+constexpr std::array kModels = {kNeoverseN1, max_of(kNeoverseN1)};
 
 }  // namespace
 

@@ -22,6 +22,9 @@ struct CacheGeometry {
     u32 ccsidr = 0;   // CCSIDR_EL1, 32-bit format
 };
 
+/// ID_AA64DFR0_EL1.PMUVer.
+enum PmuVer : u8 { kPmuV3p1 = 4, kPmuV3p4 = 5, kPmuV3p5 = 6, kPmuV3p7 = 7 };
+
 struct CpuModel {
     std::string_view name;
     u64 midr = 0;
@@ -29,6 +32,7 @@ struct CpuModel {
     u64 ctr = 0;         // CTR_EL0
     u64 clidr = 0;       // CLIDR_EL1
     u64 dczid = 0;       // DCZID_EL0
+    u8 pmuver = 0;       // ID_AA64DFR0_EL1.PMUVer of a PE with a PMU: see Pmu
     u64 pmcr_id = 0;     // PMCR_EL0.{IMP, IDCODE, N}, in place
     std::span<const CacheGeometry> caches;
     /// The ID space op0=3, op1=0, CRn=0. ID_AA64DFR0_EL1 is without PMUVer and PMSVer, which depend on the configuration.

@@ -20,6 +20,9 @@ constexpr u64 kPmcrP = 1 << 1;
 constexpr u64 kPmcrC = 1 << 2;
 constexpr u64 kPmcrX = 1 << 4;
 constexpr u64 kPmcrDp = 1 << 5;
+constexpr u64 kPmcrLp = 1 << 7;             // PMUv3p5
+constexpr u64 kPmcrFzo = 1 << 9;            // PMUv3p7
+constexpr u64 kPmcrFzs = u64{1} << 32;      // PMUv3p7 and SPEv1p2
 constexpr u64 kPmcrLc = 1 << 6;  // RES1 without AArch32: the cycle counter overflows at 64 bits
 
 constexpr u16 kEvents[] = {
@@ -40,6 +43,7 @@ constexpr bool is_operation(u64 type) {
 
 void Pmu::reset() {
     global_enable_ = false;
+    spe_stopped_ = false;
     control_ = enabled_ = overflowed_ = interrupts_ = selected_ = user_enable_ = cycle_filter_ = cycles_ = 0;
     types_.fill(0);
     counters_.fill(0);
@@ -48,7 +52,39 @@ void Pmu::reset() {
 }
 
 bool Pmu::counts(unsigned n) const {
-    return global_enable_ && bit(enabled_, n);
+    const bool stands = n == kCycleCounter ? (control_ & kPmcrDp) != 0 && frozen() : frozen();
+    return global_enable_ && bit(enabled_, n) && !stands;
+}
+
+bool Pmu::frozen() const {
+    return ((control_ & kPmcrFzs) != 0 && spe_stopped_) ||
+           ((control_ & kPmcrFzo) != 0 && (overflowed_ & ones(kCounters)) != 0);
+}
+
+bool Pmu::wide() const {
+    return v_.config.model->pmuver >= kPmuV3p5;
+}
+
+bool Pmu::overflows_at_64() const {
+    return (control_ & kPmcrLp) != 0;
+}
+
+bool Pmu::has_freeze_on_spe() const {
+    constexpr u8 kSpeV1p2 = 3;
+    return v_.config.model->pmuver >= kPmuV3p7 && v_.config.pmsver >= kSpeV1p2;
+}
+
+u64 Pmu::writable_controls() const {
+    return kPmcrX | kPmcrDp | (wide() ? kPmcrLp : 0) | (v_.config.model->pmuver >= kPmuV3p7 ? kPmcrFzo : 0) |
+           (has_freeze_on_spe() ? kPmcrFzs : 0);
+}
+
+void Pmu::set_spe_stopped(bool stopped) {
+    if (stopped != spe_stopped_) {
+        sync();
+        spe_stopped_ = stopped;
+        update();
+    }
 }
 
 bool Pmu::filtered(u64 filter) const {
@@ -57,16 +93,19 @@ bool Pmu::filtered(u64 filter) const {
 
 /// Adds to an event counter; overflow sets its status bit and advances a chained odd neighbour.
 void Pmu::add(unsigned n, u64 amount) {
-    const u64 sum = u64{counters_[n]} + (amount & 0xFFFFFFFF);
-    const u64 wraps = (sum >> 32) + (amount >> 32);
-    counters_[n] = static_cast<u32>(sum);
+    const u64 before = counters_[n];
+    const u64 sum = before + amount;
+    const u64 wraps = overflows_at_64() ? u64{sum < before}
+                                        : ((bits(before, 31, 0) + bits(amount, 31, 0)) >> 32) + (amount >> 32);
+    counters_[n] = wide() ? sum : bits(sum, 31, 0);
     if (wraps == 0) {
         return;
     }
-    overflowed_ |= u64{1} << n;
     const unsigned odd = n + 1;
-    if (n % 2 == 0 && odd < kCounters && (types_[odd] & 0xFFFF) == pmu_event::kChain && counts(odd) &&
-        !filtered(types_[odd])) {
+    const bool chained = n % 2 == 0 && odd < kCounters && (types_[odd] & 0xFFFF) == pmu_event::kChain &&
+                         counts(odd) && !filtered(types_[odd]);
+    overflowed_ |= u64{1} << n;
+    if (chained) {
         add(odd, wraps);
     }
 }
@@ -78,12 +117,18 @@ void Pmu::sync() {
     if (!active_ || operations == 0) {
         return;
     }
+    // An overflow may freeze the others, but only from the next operation on.
+    const bool counts_cycles = counts(kCycleCounter) && !filtered(cycle_filter_);
+    u64 counting = 0;
     for (unsigned n = 0; n < kCounters; ++n) {
-        if (counts(n) && is_operation(types_[n]) && !filtered(types_[n])) {
+        counting |= u64{counts(n) && is_operation(types_[n]) && !filtered(types_[n])} << n;
+    }
+    for (unsigned n = 0; n < kCounters; ++n) {
+        if (bit(counting, n)) {
             add(n, operations);
         }
     }
-    if (counts(kCycleCounter) && !filtered(cycle_filter_)) {
+    if (counts_cycles) {
         const u64 before = cycles_;
         cycles_ += operations;
         if (cycles_ < before) {
@@ -121,8 +166,10 @@ u64 Pmu::ops_until_overflow() const {
     for (unsigned n = 0; n < kCounters; ++n) {
         const bool chained = n % 2 == 0 && n + 1 < kCounters && (types_[n + 1] & 0xFFFF) == pmu_event::kChain &&
                              bit(interrupts_, n + 1);
-        if (counts(n) && is_operation(types_[n]) && !filtered(types_[n]) && (bit(interrupts_, n) || chained)) {
-            consider((u64{1} << 32) - counters_[n]);
+        const bool matters = bit(interrupts_, n) || chained || (control_ & kPmcrFzo) != 0;
+        if (counts(n) && is_operation(types_[n]) && !filtered(types_[n]) && matters) {
+            consider(overflows_at_64() ? ~counters_[n] + (counters_[n] != 0)
+                                       : (u64{1} << 32) - bits(counters_[n], 31, 0));
         }
     }
     if (counts(kCycleCounter) && !filtered(cycle_filter_) && bit(interrupts_, kCycleCounter) && cycles_ != 0) {
@@ -132,7 +179,7 @@ u64 Pmu::ops_until_overflow() const {
 }
 
 bool Pmu::overflow_depends_on_el() const {
-    if (!active_ || interrupts_ == 0) {
+    if (!active_ || (interrupts_ == 0 && (control_ & kPmcrFzo) == 0)) {
         return false;
     }
     const auto has_filter = [](u64 type) { return (type & (kFilterEl1 | kFilterEl0)) != 0; };
@@ -169,7 +216,7 @@ u64 Pmu::pmcr() const {
 void Pmu::set_pmcr(u64 value) {
     sync();
     global_enable_ = (value & kPmcrE) != 0;
-    control_ = value & (kPmcrX | kPmcrDp);
+    control_ = value & writable_controls();
     if ((value & kPmcrP) != 0) {
         counters_.fill(0);
     }
@@ -205,7 +252,7 @@ void Pmu::set_event_type(unsigned n, u64 value) {
 
 void Pmu::set_counter(unsigned n, u64 value) {
     sync();
-    counters_[n] = static_cast<u32>(value);
+    counters_[n] = wide() ? value : bits(value, 31, 0);
     update();
 }
 

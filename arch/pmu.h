@@ -1,4 +1,5 @@
-// PMUv3 of one PE. A cycle is defined as one executed operation, so all implemented events are exact. Arm ARM D13.
+// PMUv3 of one PE, version p1 or p7 as the CPU model says: p7 has 64-bit event counters (PMCR_EL0.LP) and freezes them on
+// overflow (FZO) and, together with SPE, on a profiling event (FZS). A cycle is defined as one executed operation, so all implemented events are exact. Arm ARM D13.
 #pragma once
 
 #include <array>
@@ -60,6 +61,12 @@ class Pmu {
     /// at the current Exception level, and drives the overflow interrupt. The engine calls it at the end of a slice.
     void sync();
 
+    /// PMBLIMITR_EL1.{E, PMFZ} and PMBSR_EL1.S are set: with PMCR_EL0.FZS the event counters stand still, and with
+    /// PMCR_EL0.DP the cycle counter (FEAT_SPE_DPFZS).
+    void set_spe_stopped(bool stopped);
+    /// PMCR_EL0.FZS exists: PMUv3p7 with SPE version 1.2 or later.
+    bool has_freeze_on_spe() const;
+
     /// As sync(), to be called before PSTATE.EL changes.
     void before_el_change() {
         if (active_) [[unlikely]] {
@@ -101,7 +108,11 @@ class Pmu {
     void software_increment(u64 mask);
 
   private:
-    bool counts(unsigned n) const;          // enabled
+    bool counts(unsigned n) const;          // enabled and not frozen
+    bool frozen() const;                    // FZO or FZS holds the event counters
+    bool wide() const;                      // event counters have 64 bits
+    bool overflows_at_64() const;           // ... and overflow there
+    u64 writable_controls() const;          // of PMCR_EL0
     bool filtered(u64 filter) const;        // not counted at the current Exception level
     void add(unsigned n, u64 amount);
     void count_event(u16 event, u64 n);
@@ -113,7 +124,8 @@ class Pmu {
     bool active_ = false;
     bool irq_level_ = false;
     bool global_enable_ = false;            // PMCR_EL0.E
-    u64 control_ = 0;                       // PMCR_EL0.{DP, X}
+    bool spe_stopped_ = false;
+    u64 control_ = 0;                       // PMCR_EL0.{FZS, FZO, LP, DP, X}
     u64 enabled_ = 0;
     u64 overflowed_ = 0;
     u64 interrupts_ = 0;
@@ -122,7 +134,7 @@ class Pmu {
     u64 cycle_filter_ = 0;
     u64 cycles_ = 0;
     std::array<u64, kCounters> types_{};
-    std::array<u32, kCounters> counters_{};
+    std::array<u64, kCounters> counters_{};
     u64 accounted_ = 0;                     // v_.ops_executed() at the last sync
 };
 

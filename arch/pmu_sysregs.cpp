@@ -3,6 +3,7 @@
 #include <utility>
 #include <vector>
 
+#include "arch/cpu_model.h"
 #include "arch/pmu.h"
 #include "arch/vcpu.h"
 
@@ -174,10 +175,16 @@ std::vector<SysregRow> counter_rows(std::index_sequence<n...>) {
     return rows;
 }
 
+// PMUv3p4. SLOTS is 0: no slots are counted.
+constexpr SysregRow kPmmir = {.name = "PMMIR_EL1", .key = key(0, 9, 14, 6), .access = ro_el1, .reset = 0, .writable = 0};
+
 }  // namespace
 
 void Pmu::add_sysregs(SysregBank& bank) {
     bank.add(kRows, this);
+    if (v_.config.model->pmuver >= kPmuV3p4) {
+        bank.add(std::span(&kPmmir, 1), this);
+    }
     bank.add(counter_rows(std::make_index_sequence<kCounters>{}), this);
 }
 

@@ -37,7 +37,6 @@ struct VcpuConfig {
     mm::TableWatch* table_watch = nullptr;  // told of stores to pages it watches; nullptr: nobody asks
     bool pmu = false;             // PMUv3 present
     u8 pmsver = 0;                // ID_AA64DFR0_EL1.PMSVer: 0 = no SPE
-    bool strict_code = false;     // debug: check stores against decoded code instead of trusting IC maintenance
 };
 
 /// How a data access is made, beyond its size.

@@ -7,6 +7,7 @@
 
 #include <catch2/catch.hpp>
 
+#include "arch/cpu_model.h"
 #include "arch/engine.h"
 #include "arch/mmu.h"
 #include "arch/pmu.h"
@@ -54,13 +55,14 @@ struct MmioLog final : MmioPort {
 
 class MmuBench {
   public:
-    explicit MmuBench(bool pmu = false) : memory_(kRamSize + kPageSize) {
+    explicit MmuBench(bool pmu = false, const char* cpu = "neoverse-n1") : memory_(kRamSize + kPageSize) {
         u8* aligned = memory_.data() + (-reinterpret_cast<std::uintptr_t>(memory_.data()) & (kPageSize - 1));
         ram = mm::GuestRam(aligned, kRam, kRamSize);
         root0_ = new_table();
         root1_ = new_table();
         watch_ = std::make_unique<mm::TableWatch>(ram);
         VcpuConfig config;
+        config.model = find_cpu_model(cpu);
         config.ram = ram;
         config.table_watch = watch_.get();
         config.mmio = &mmio;

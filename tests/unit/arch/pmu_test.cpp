@@ -15,7 +15,7 @@ struct Line final : IrqLine {
 /// A PE in a loop of NOPs at EL1, translation off, with its PMU.
 class PmuBench : public MmuBench {
   public:
-    PmuBench() : MmuBench(true) {
+    explicit PmuBench(const char* cpu = "neoverse-n1") : MmuBench(true, cpu) {
         v().pmu().set_irq(&line);
         sys(3, 0, 1, 0, 0, v().s.sctlr_el1 & ~u64{1});
         for (u64 i = 0; i < 16; ++i) {
@@ -245,4 +245,81 @@ TEST_CASE("pmu: what EL0 may do") {
         CHECK(allowed(9, 14, 0, false));
         CHECK_FALSE(allowed(9, 14, 0, true));
     }
+}
+
+// ── PMUv3p7 ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+TEST_CASE("pmu: version 3.7 is the model's, and 3.1 has none of its controls") {
+    PmuBench n1;
+    n1.set_pmcr(~u64{0});
+    CHECK(bits(n1.mrs(3, 0, 0, 5, 0), 11, 8) == 4);
+    CHECK(n1.pmcr() == (0x410C3000 | 0x71));
+    CHECK(n1.v().sysregs.find(sysreg_key(3, 0, 9, 14, 6)) == nullptr);
+    n1.set_counter(0, ~u64{0});
+    CHECK(n1.counter(0) == 0xFFFFFFFF);
+
+    PmuBench b("max");
+    b.set_pmcr(~u64{0});
+    CHECK(bits(b.mrs(3, 0, 0, 5, 0), 11, 8) == 7);
+    CHECK(b.pmcr() == (0x410C3000 | 0x2F1));  // FZO, LP; FZS needs SPE
+    CHECK(b.mrs(3, 0, 9, 14, 6) == 0);
+    CHECK(b.mrs(3, 0, 0, 5, 1) == 0);  // DPFZS, too
+    b.set_counter(0, ~u64{0});
+    CHECK(b.counter(0) == ~u64{0});
+}
+
+TEST_CASE("pmu: 64-bit counters overflow where PMCR.LP says") {
+    constexpr u64 kLp = 0x80;
+    struct Row {
+        u64 pmcr, start;
+        bool overflows;
+    };
+    for (const Row& row : {Row{0, 0xFFFFFFFF - 9, true}, Row{kLp, 0xFFFFFFFF - 9, false}, Row{kLp, ~u64{0} - 9, true},
+                           Row{0, ~u64{0} - 9, true}, Row{0, 0x1'0000'0000, false}}) {
+        INFO("PMCR " << row.pmcr << " from " << row.start);
+        PmuBench b("max");
+        b.set_type(0, 0x08);
+        b.interrupt(1);
+        b.enable(1);
+        b.set_pmcr(1 | row.pmcr);
+        b.set_counter(0, row.start);
+        b.run(9);
+        CHECK(b.overflow() == 0);
+        b.run(1);
+        CHECK(b.counter(0) == row.start + 10);
+        CHECK(b.overflow() == (row.overflows ? 1 : 0));
+        CHECK(b.line.level == row.overflows);
+    }
+}
+
+TEST_CASE("pmu: with PMCR.FZO an overflow stops all event counters at that operation") {
+    constexpr u64 kFzo = 0x200, kDp = 0x20;
+    for (const bool dp : {false, true}) {
+        PmuBench b("max");
+        b.set_type(1, 0x08);
+        b.set_type(2, 0x1B);
+        b.enable(kCycles | 0b110);
+        b.set_pmcr(1 | kFzo | (dp ? kDp : 0));
+        b.set_counter(1, 0xFFFFFFFF - 99);
+        b.run(5000);
+        CHECK(b.counter(1) == 0x1'0000'0000);
+        CHECK(b.counter(2) == 100);
+        CHECK(b.cycles() == (dp ? 100 : 5000));
+        b.sys(3, 3, 9, 12, 3, 0b10);  // PMOVSCLR
+        b.run(50);
+        CHECK(b.counter(1) == 0x1'0000'0000 + 50);
+        CHECK(b.counter(2) == 150);
+    }
+}
+
+TEST_CASE("pmu: an overflow that freezes still advances the counter chained to it") {
+    PmuBench b("max");
+    b.set_type(0, 0x08);
+    b.set_type(1, 0x1E);
+    b.enable(0b11);
+    b.set_pmcr(1 | 0x200);
+    b.set_counter(0, 0xFFFFFFFF);
+    b.run(100);
+    CHECK(b.counter(0) == 0x1'0000'0000);
+    CHECK(b.counter(1) == 1);
 }
