@@ -10,6 +10,7 @@
 
 #include "arch/op_trace.h"
 #include "spe/sample.h"
+#include "spe/spe_words.h"
 #include "vmm/base/rng.h"
 #include "vmm/base/types.h"
 
@@ -19,6 +20,13 @@ enum class ModelKind : u8 {
     basic,     // looks at sampled operations only: costs the others nothing
     detailed,  // follows every operation through caches, TLBs, branch predictor and coherence: slow
 };
+
+/// Architected events that no operation shows, whatever the version: a guest cannot filter by them. One socket has no
+/// remote memory; whom a line comes from is not known to the basic model.
+constexpr u64 never_produced(ModelKind kind) {
+    constexpr u64 sharing = event::kHitModified | event::kRecentlyFetched | event::kSnooped;
+    return event::kRemote | (kind == ModelKind::basic ? sharing : 0);
+}
 
 /// One PE's model. All calls come from the vCPU's own thread.
 class EventModel {

@@ -22,6 +22,17 @@ bool data_source_matches(u64 pmsdsfr, const Sample& sample) {
 
 }  // namespace
 
+FilterMatches filter_matches(const FilterRegisters& registers, u64 filterable, const Sample& sample) {
+    const u64 required = registers.pmsevfr & filterable;
+    const u64 excluded = registers.pmsnevfr & filterable;
+    const bool selects_type = (registers.pmsfcr & (pmsfcr::Types::kMask | pmsfcr::Mask::kMask)) != 0;
+    return {.events = (~sample.events & required) == 0 && (sample.events & excluded) == 0,
+            .type = selects_type && type_matches(registers.pmsfcr, sample.type.flags),
+            .latency = sample.total_latency >= pmslatfr::MinLat::get(registers.pmslatfr),
+            .data_source = sample.data_source && sample.type.is_load() &&
+                           data_source_matches(registers.pmsdsfr, sample)};
+}
+
 // UNPREDICTABLE: a filter that is enabled but selects nothing is off, so that a guest that programs it badly still gets
 // data; so are both event filters when one event is required and excluded at once.
 FilterResult filter(const FilterRegisters& registers, u64 filterable, const Sample& sample) {

@@ -26,7 +26,16 @@ struct FilterResult {
     bool keep() const { return events && inverted_events && type && latency && data_source; }
 };
 
-/// `filterable` is filterable_events(pmsver).
+/// What the PMU counts, whether or not PMSFCR_EL1 enables the filter. Arm ARM, "Common event numbers", 0x8122 and 0x812D..F.
+struct FilterMatches {
+    bool events = false;       // all required, none excluded
+    bool type = false;         // some type is selected, and the sample matches
+    bool latency = false;
+    bool data_source = false;  // a load whose data source is selected
+};
+FilterMatches filter_matches(const FilterRegisters& registers, u64 filterable, const Sample& sample);
+
+/// `filterable`: the events that a guest can filter by.
 FilterResult filter(const FilterRegisters& registers, u64 filterable, const Sample& sample);
 
 }  // namespace vmm::spe

@@ -52,6 +52,11 @@ void ProfilingBuffer::raise(u64 ec, u64 mss) {
     drive(status);
 }
 
+void ProfilingBuffer::fault_at(u64 va, u8 fsc) {
+    pointer_ = va;
+    raise(pmbsr::kEcStage1Abort, fsc);
+}
+
 // UNPREDICTABLE: programming a pointer that is misaligned, or beyond the last place for a record, may do almost anything.
 // We raise the event that names the mistake and write nothing.
 BufferEvent ProfilingBuffer::check() {

@@ -85,6 +85,14 @@ class ProfilingBuffer {
     /// True when the programmed buffer exceeds the advertised limit.
     bool exceeds_limit() const { return max_bytes_ != 0 && limit() > pointer_ && limit() - pointer_ > max_bytes_; }
 
+    /// A condition under which PMCR_EL0.FZS freezes the event counters: PMBLIMITR_EL1.{E, PMFZ} and PMBSR_EL1.S.
+    bool freezes_counters() const {
+        return stopped() && pmblimitr::E::get(limitr_) != 0 && pmblimitr::Pmfz::get(limitr_) != 0;
+    }
+
+    /// A page of the buffer cannot be written: stops with PMBPTR_EL1 at `va`. No record was cut.
+    void fault_at(u64 va, u8 fsc);
+
     /// To be called when profiling becomes enabled or a register of the buffer is written while it is: raises the event
     /// for a buffer that cannot be used. Does nothing in discard mode.
     BufferEvent check();

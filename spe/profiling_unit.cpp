@@ -35,10 +35,19 @@ constexpr u16 kSampleFeedSimd = 0x8349;
 /// known, and its packet is left out.
 constexpr u64 kFollowedOps = 256;
 
+/// With eager faults: most bytes of a buffer that are looked at when it becomes enabled. What is beyond faults when written.
+constexpr u64 kMaxExamined = u64{1} << 30;
+
 constexpr RecordFormat record_format(const Features& features) {
     return {.counter_bits = features.counter_bits,
             .event_bytes = features.pmsver >= kSpeV1p4 ? 4u : 2u,
             .data_source_bytes = 1};
+}
+
+RegisterMasks masks_of(const Features& features, ModelKind model) {
+    RegisterMasks masks = register_masks(features);
+    masks.pmsevfr &= ~never_produced(model);
+    return masks;
 }
 
 /// A PE that was given no memory system has one that it shares with nobody.
@@ -94,7 +103,7 @@ ProfilingUnit::ProfilingUnit(arch::Vcpu& vcpu, const ProfilingConfig& config, mm
     : v_(vcpu),
       config_(with_memory_system(config, vcpu.index())),
       features_(resolve(config.pmsver, config.features)),
-      masks_(register_masks(features_)),
+      masks_(masks_of(features_, config_.model)),
       format_(record_format(features_)),
       sampler_(config.seed * 2 + 1, features_.ernd),
       model_(make_model(config.model, config.pmsver, config.seed * 2 + 2, config_.memory_system.get(), vcpu.index())),
@@ -124,6 +133,7 @@ void ProfilingUnit::reset() {
     caught_up_ = 0;
     last_target_.reset();
     busy_until_ = 0;
+    update_freeze();
     if (pins_ != nullptr) {
         pins_->clear();
         publish_pin_stats();
@@ -209,38 +219,34 @@ void ProfilingUnit::complete(Sample& sample) const {
     }
 }
 
-void ProfilingUnit::count_filter_events(const Sample& sample, const FilterResult& result) {
+/// Before filtering, and whatever PMSFCR_EL1 enables: what kind of operation it is and which filters it would pass.
+void ProfilingUnit::count_filter_events(const Sample& sample) {
     arch::Pmu& pmu = v_.pmu();
     pmu.count(kSampleFeed, 1);
-    if ((sample.type.flags & kTypeBranch) != 0) {
-        pmu.count(kSampleFeedBranch, 1);
+    if (!v_.pmu().active() || config_.pmsver < kSpeV1p2) {
+        return;
     }
-    if ((sample.type.flags & kTypeLoad) != 0) {
-        pmu.count(kSampleFeedLoad, 1);
-    }
-    if ((sample.type.flags & kTypeStore) != 0) {
-        pmu.count(kSampleFeedStore, 1);
-    }
-    if ((sample.type.flags & kTypeFp) != 0) {
-        pmu.count(kSampleFeedFp, 1);
-    }
-    if ((sample.type.flags & kTypeSimd) != 0) {
-        pmu.count(kSampleFeedSimd, 1);
-    }
-    if (pmsfcr::Fds::get(filters_.pmsfcr) != 0 && sample.data_source && result.data_source) {
-        pmu.count(kSampleFeedDataSource, 1);
-    }
-    if (pmsfcr::Ft::get(filters_.pmsfcr) != 0 && result.type) {
-        pmu.count(kSampleFeedOp, 1);
-    }
-    if ((filters_.pmsfcr & (pmsfcr::Fe::kMask | pmsfcr::FnE::kMask)) != 0 && result.events && result.inverted_events) {
-        pmu.count(kSampleFeedEvent, 1);
-    }
-    if (pmsfcr::Fl::get(filters_.pmsfcr) != 0 && result.latency) {
-        pmu.count(kSampleFeedLatency, 1);
-    }
-    if (result.keep()) {
-        pmu.count(kSampleFiltrate, 1);
+    const FilterMatches matches = filter_matches(filters_, masks_.pmsevfr, sample);
+    const u64 flags = sample.type.flags;
+    struct Row {
+        u16 event;
+        bool happened;
+    };
+    const Row rows[] = {
+        {kSampleFeedBranch, (flags & kTypeBranch) != 0},
+        {kSampleFeedLoad, (flags & kTypeLoad) != 0},
+        {kSampleFeedStore, (flags & kTypeStore) != 0},
+        {kSampleFeedFp, (flags & kTypeFp) != 0},
+        {kSampleFeedSimd, (flags & kTypeSimd) != 0},
+        {kSampleFeedOp, matches.type},
+        {kSampleFeedEvent, matches.events},
+        {kSampleFeedLatency, matches.latency},
+        {kSampleFeedDataSource, features_.fds && matches.data_source},
+    };
+    for (const Row& row : rows) {
+        if (row.happened) {
+            pmu.count(row.event, 1);
+        }
     }
 }
 
@@ -289,11 +295,12 @@ void ProfilingUnit::take_sample(const arch::OpTrace& trace) {
     add_optional_facts(sample, trace);
     busy_until_ = v_.ops_executed() + sample.total_latency;
     const FilterResult result = filter(filters_, masks_.pmsevfr, sample);
-    count_filter_events(sample, result);
+    count_filter_events(sample);
     if (!result.keep()) {
         counters_.filtered.add(1);
         return;
     }
+    v_.pmu().count(kSampleFiltrate, 1);
     if (buffer_.discards()) {
         counters_.discarded.add(1);
         return;
@@ -317,6 +324,7 @@ void ProfilingUnit::store_record(const Sample& sample) {
     if (pins_ != nullptr && pins_->wants_attention(buffer_.pointer())) [[unlikely]] {
         follow_pins();
     }
+    update_freeze();
 }
 
 void ProfilingUnit::count_event(BufferEvent event) {
@@ -373,6 +381,38 @@ void ProfilingUnit::follow_pins() {
     publish_pin_stats();
 }
 
+/// With eager faults: what a hypervisor does that must map and pin a buffer before it can be used. The first page that
+/// cannot be written stops the buffer, though no record may ever have reached it. Nothing is remembered: each time all pages
+/// are looked at.
+BufferEvent ProfilingUnit::examine_buffer() {
+    if (!features_.eager_faults || !buffer_active() || buffer_.discards()) {
+        return BufferEvent::ready;
+    }
+    if (const BufferEvent event = buffer_.check(); event != BufferEvent::ready) {
+        return event;
+    }
+    const u64 start = buffer_.pointer();
+    const u64 end = start + std::min(buffer_.limit() - start, kMaxExamined);
+    for (u64 va = start; va < end;) {
+        const arch::Translation t = v_.mmu().translate(va, arch::AccessType::write, true, true);
+        if (!t.ok) {
+            buffer_.fault_at(va, t.fsc);
+            return BufferEvent::fault;
+        }
+        const u64 next = align_down(va, t.page_size) + t.page_size;
+        if (next <= va) {
+            break;  // the last page of the address space
+        }
+        va = next;
+    }
+    return BufferEvent::ready;
+}
+
+/// The PMU stands still while the buffer does, if software asks both for it.
+void ProfilingUnit::update_freeze() {
+    v_.pmu().set_spe_stopped(buffer_.freezes_counters());
+}
+
 void ProfilingUnit::publish_pin_stats() {
     // stats() may be called from another thread: publish what the cache counts for its own.
     const PinCacheStats now = pins_->stats();
@@ -391,11 +431,13 @@ void ProfilingUnit::publish_pin_stats() {
 
 void ProfilingUnit::control_written(bool buffer_registers) {
     if (buffer_registers) {
+        count_event(examine_buffer());
         pin_buffer();
     }
     if (profiling_enabled_somewhere()) {
         count_event(buffer_.check());
     }
+    update_freeze();
     v_.observer_changed();
     if (exit_hook_ && wants_exit()) {
         exit_hook_();
@@ -484,6 +526,10 @@ std::vector<arch::SysregRow> ProfilingUnit::sysreg_rows() {
         {.name = "PMSEVFR_EL1", .key = sampling(5), .writable = masks_.pmsevfr, .storage = &filters_.pmsevfr},
         {.name = "PMSLATFR_EL1", .key = sampling(6), .writable = masks_.pmslatfr, .storage = &filters_.pmslatfr},
         {.name = "PMSIDR_EL1", .key = sampling(7), .access = SysregAccess::ro_el1, .reset = pmsidr, .writable = 0},
+        {.name = "PMBIDR_EL1", .key = buffer(7), .access = SysregAccess::ro_el1, .reset = pmbidr_value(features_, *max_size),
+         .writable = 0},
+    };
+    const SysregRow buffer_rows[] = {
         {.name = "PMBLIMITR_EL1", .key = buffer(0), .writable = masks_.pmblimitr,
          .read = [](void* self, arch::Vcpu&) { return static_cast<ProfilingUnit*>(self)->buffer_.limitr(); },
          .write = &write_pmblimitr, .ends_block = true},
@@ -493,10 +539,12 @@ std::vector<arch::SysregRow> ProfilingUnit::sysreg_rows() {
         {.name = "PMBSR_EL1", .key = buffer(3), .writable = masks_.pmbsr,
          .read = [](void* self, arch::Vcpu&) { return static_cast<ProfilingUnit*>(self)->buffer_.status(); },
          .write = &write_pmbsr, .ends_block = true},
-        {.name = "PMBIDR_EL1", .key = buffer(7), .access = SysregAccess::ro_el1, .reset = pmbidr_value(features_, *max_size),
-         .writable = 0},
     };
     // clang-format on
+    // An access that the owner traps and refuses looks like one to a register that is not there.
+    if (!features_.higher_owner) {
+        rows.insert(rows.end(), std::begin(buffer_rows), std::end(buffer_rows));
+    }
     if (has_inverted_event_filter(config_.pmsver)) {
         rows.push_back({.name = "PMSNEVFR_EL1",
                         .key = sampling(1),

@@ -134,10 +134,12 @@ class ProfilingUnit final : public arch::OpObserver {
 
     /// Follows every write to a register that switches profiling or the buffer.
     void control_written(bool buffer_registers);
+    BufferEvent examine_buffer();
     void pin_buffer();
     void follow_pins();
+    void update_freeze();
     void publish_pin_stats();
-    void count_filter_events(const Sample& sample, const FilterResult& result);
+    void count_filter_events(const Sample& sample);
     void complete(Sample& sample) const;
     void add_optional_facts(Sample& sample, const arch::OpTrace& trace) const;
     void take_sample(const arch::OpTrace& trace);

@@ -2,6 +2,8 @@
 // Arm ARM (DDI 0487), "Statistical Profiling Extension registers".
 #pragma once
 
+#include <optional>
+
 #include "spe/features.h"
 #include "vmm/base/bits.h"
 #include "vmm/base/types.h"
@@ -208,22 +210,36 @@ constexpr unsigned log2_of(unsigned value) {
     return result;
 }
 
-/// PMSIDR_EL1: instruction population, filters, minimum interval 1024, and the optional features.
+/// PMSIDR_EL1.Interval for a minimum interval of so many operations; nullopt where there is no encoding.
+constexpr std::optional<u64> interval_code(unsigned operations) {
+    switch (operations) {
+        case 256: return 0;
+        case 512: return 2;
+        case 768: return 3;
+        case 1024: return 4;
+        case 1536: return 5;
+        case 2048: return 6;
+        case 3072: return 7;
+        case 4096: return 8;
+        default: return std::nullopt;
+    }
+}
+
+/// PMSIDR_EL1: the three filters and the optional features.
 constexpr u64 pmsidr_value(const Features& f) {
-    constexpr u64 interval_1024 = 4;
-    return pmsidr::Fe::put(1) | pmsidr::Ft::put(1) | pmsidr::Fl::put(1) | pmsidr::ArchInst::put(1) |
+    return pmsidr::Fe::put(1) | pmsidr::Ft::put(1) | pmsidr::Fl::put(1) | pmsidr::ArchInst::put(f.arch_inst) |
            pmsidr::Lds::put(f.lds) | pmsidr::ERnd::put(f.ernd) |
            pmsidr::FnE::put(has_inverted_event_filter(f.pmsver)) | pmsidr::Fds::put(f.fds) |
-           pmsidr::Interval::put(interval_1024) | pmsidr::MaxSize::put(log2_of(f.record_bytes)) |
+           pmsidr::Interval::put(interval_code(f.min_interval).value_or(0)) | pmsidr::MaxSize::put(log2_of(f.record_bytes)) |
            pmsidr::CountSize::put(f.counter_bits == 16 ? 3 : 2) | pmsidr::Pbt::put(f.pbt) | pmsidr::Crr::put(f.crr) |
            pmsidr::Eft::put(f.eft) | pmsidr::Fpf::put(f.eft);
 }
 
-/// PMBIDR_EL1: not owned by a higher Exception level; Access flag and dirty state managed; external aborts on writes
-/// ignored. `max_buffer_size` as encode_max_buffer_size() returns it.
+/// PMBIDR_EL1: Access flag and dirty state managed; external aborts on writes ignored. `max_buffer_size` as
+/// encode_max_buffer_size() returns it.
 constexpr u64 pmbidr_value(const Features& features, u16 max_buffer_size) {
-    return pmbidr::Align::put(log2_of(features.align_bytes)) | pmbidr::F::put(1) | pmbidr::Ea::put(1) |
-           pmbidr::MaxBuffSize::put(max_buffer_size);
+    return pmbidr::Align::put(log2_of(features.align_bytes)) | pmbidr::F::put(1) | pmbidr::P::put(features.higher_owner) |
+           pmbidr::Ea::put(1) | pmbidr::MaxBuffSize::put(max_buffer_size);
 }
 
 }  // namespace vmm::spe

@@ -70,6 +70,11 @@ constexpr FeatureRow kFeatures[] = {
     {.text = "size=256,align=256", .since = 1, .pmsidr = 0x6000 ^ 0x8000, .pmbidr = 0x6 ^ 0x8},
     {.text = "size=2048,align=2048", .since = 1, .pmsidr = 0x6000 ^ 0xB000, .pmbidr = 0x6 ^ 0xB},
     {.text = "strict=1", .since = 1, .pmsidr = 0},
+    {.text = "arch-inst=0", .since = 1, .pmsidr = 0x8},
+    {.text = "interval=256", .since = 1, .pmsidr = 0x400},
+    {.text = "interval=768", .since = 1, .pmsidr = 0x400 ^ 0x300},
+    {.text = "interval=4096", .since = 1, .pmsidr = 0x400 ^ 0x800},
+    {.text = "count-size=16,max-size=128", .since = 1, .pmsidr = 0x11000, .pmslatfr = 0xF000},
     {.text = "collisions=1", .since = 1, .pmsidr = 0},
 };
 
@@ -145,6 +150,12 @@ TEST_CASE("features: a list that cannot be used says what is wrong and what is a
         {3, "align=64x", {"align", "'64x'"}},
         {3, "align=128", {"align must not exceed size"}},
         {3, "ernd=1,,pbt=1", {"''", "ernd"}},
+        {3, "ernd=1,", {"''", "ernd"}},
+        {3, ",ernd=1", {"''", "ernd"}},
+        {3, "=1", {"''", "ernd"}},
+        {3, "interval=1000", {"interval", "'1000'", "1024"}},
+        {3, "arch-inst=2", {"arch-inst", "'2'", "0 or 1"}},
+        {3, "count-size=14", {"count-size", "'14'", "12 or 16"}},
         {3, "fds=1", {"fds=1 needs PMSVer 5", "PMSVer is 3"}},
         {3, "crr=1", {"crr=1 needs PMSVer 5"}},
         {4, "eft=1", {"eft=1 needs PMSVer 5"}},
@@ -170,6 +181,14 @@ TEST_CASE("features: a list that cannot be used says what is wrong and what is a
     CHECK(pmsidr_value(resolve(5, config.features)) == 0xF0374FF);
     CHECK(config.features.strict_writes);
     CHECK(config.features.collisions);
+}
+
+TEST_CASE("features: the list that help prints names every key with its values", "[spe][features]") {
+    const std::string table = feature_table();
+    for (const char* words : {"ernd ", "pbt ", "lds ", "fds ", "crr ", "eft ", "arch-inst ", "interval ", "count-size ",
+                              "max-size ", "align ", "strict ", "collisions ", "12 or 16", "1.4", "PMSIDR_EL1.ERnd"}) {
+        CHECK_THAT(table, Catch::Matchers::Contains(words));
+    }
 }
 
 // ── Operation types ──────────────────────────────────────────────────────────────────────────────────────────────────

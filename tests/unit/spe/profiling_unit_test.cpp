@@ -6,6 +6,7 @@
 
 #include <catch2/catch.hpp>
 
+#include "arch/cpu_model.h"
 #include "arch/engine.h"
 #include "arch/pmu.h"
 #include "arch/vcpu.h"
@@ -43,8 +44,8 @@ class RecordingIrq final : public arch::IrqLine {
 };
 
 struct World {
-    explicit World(ProfilingConfig config = {}, mm::PinChoice pins = mm::PinChoice::off)
-        : memory(make_memory(pins)), v(vcpu_config(config.pmsver)), unit(v, config, memory.get()) {
+    explicit World(ProfilingConfig config = {}, mm::PinChoice pins = mm::PinChoice::off, const char* cpu = "neoverse-n1")
+        : memory(make_memory(pins)), v(vcpu_config(config.pmsver, cpu)), unit(v, config, memory.get()) {
         unit.set_irq(&irq);
         unit.attach();
         v.reset(kCode, 0);
@@ -67,8 +68,9 @@ struct World {
         return std::move(*result);
     }
 
-    arch::VcpuConfig vcpu_config(u8 pmsver) {
+    arch::VcpuConfig vcpu_config(u8 pmsver, const char* cpu) {
         arch::VcpuConfig config;
+        config.model = arch::find_cpu_model(cpu);
         config.ram = memory->ram();
         config.counter = &counter;
         config.interconnect = &interconnect;
@@ -90,7 +92,7 @@ struct World {
         static const std::map<std::string, std::array<unsigned, 2>> kNames{
             {"PMSCR_EL1", {9, 0}},   {"PMSNEVFR_EL1", {9, 1}}, {"PMSICR_EL1", {9, 2}},    {"PMSIRR_EL1", {9, 3}},
             {"PMSFCR_EL1", {9, 4}},  {"PMSEVFR_EL1", {9, 5}},  {"PMSLATFR_EL1", {9, 6}},  {"PMSIDR_EL1", {9, 7}},
-            {"PMBPTR_EL1", {10, 1}}, {"PMBSR_EL1", {10, 3}},   {"PMBLIMITR_EL1", {10, 0}}, {"PMBIDR_EL1", {10, 7}}};
+            {"PMSDSFR_EL1", {10, 4}}, {"PMBPTR_EL1", {10, 1}}, {"PMBSR_EL1", {10, 3}},   {"PMBLIMITR_EL1", {10, 0}}, {"PMBIDR_EL1", {10, 7}}};
         const auto& [crm, op2] = kNames.at(name);
         return arch::sysreg_key(3, 0, 9, crm, op2);
     }
@@ -165,7 +167,7 @@ TEST_CASE("profiling unit: registers keep exactly their bits, per version", "[sp
         {2, 0x70007, 0x0008AA, 0xFFFFFFFFFFFFF007, 0x2641F, false},
         {3, 0x7000F, 0x0008EA, 0xFFFFFFFFFFFFF027, 0x2645F, true},
         {4, 0x7000F, 0x0008EA, 0xFFFFFFFFFFFFF027, 0x2645F, true},
-        {5, 0x7001F, 0xF80FFE, 0xFFFFFFFFFFFFF027, 0x20264DF, true},
+        {5, 0x7001F, 0x180BFE, 0xFFFFFFFFFFFFF027, 0x20264DF, true},  // EV10 and EV21..23 never happen
     }));
     World world({.pmsver = row.pmsver});
     const std::map<std::string, u64> expected{
@@ -696,6 +698,258 @@ TEST_CASE("profiling unit: StopMode::exit tells when the guest would profile", "
     world.unit.reset();
     CHECK(world.unit.stop_mode() == StopMode::exit);
     CHECK_FALSE(world.unit.wants_exit());
+}
+
+// ── Options ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+TEST_CASE("profiling unit: events that the model never shows cannot be filtered by", "[spe][profiling_unit]") {
+    const auto [pmsver, model, mask] = GENERATE(table<u8, ModelKind, u64>({
+        {u8{5}, ModelKind::basic, 0x180BFE},
+        {u8{5}, ModelKind::detailed, 0xF80BFE},
+        {u8{3}, ModelKind::basic, 0x8EA},
+        {u8{3}, ModelKind::detailed, 0x8EA},
+    }));
+    World world({.pmsver = pmsver, .model = model});
+    for (const char* name : {"PMSEVFR_EL1", "PMSNEVFR_EL1"}) {
+        world.write(name, ~u64{0});
+        CHECK(world.read(name) == mask);
+    }
+}
+
+TEST_CASE("profiling unit: a buffer of a higher Exception level is out of reach", "[spe][profiling_unit]") {
+    World world({.features = {.higher_owner = true}});
+    CHECK(world.read("PMBIDR_EL1") == 0x136);
+    for (const char* name : {"PMBPTR_EL1", "PMBLIMITR_EL1", "PMBSR_EL1"}) {
+        CHECK(world.v.sysregs.find(World::key(name)) == nullptr);
+    }
+    world.write("PMSIRR_EL1", 256);
+    world.write("PMSCR_EL1", 3);
+    world.run(10'000);
+    CHECK(world.unit.stats().population == 0);
+    CHECK(world.read("PMSIDR_EL1") == 0x2645F);
+}
+
+TEST_CASE("profiling unit: eager faults come when the buffer is enabled", "[spe][profiling_unit]") {
+    constexpr u64 kFaultSyndrome = 0x90000000 | kS;  // EC 0x24
+    World world({.features = {.eager_faults = true}});
+    map_high(world);
+    const u64 limit = kHigh + 512 * 4096;
+    world.start(kHigh, limit, 256, 0);
+    CHECK(world.read("PMBSR_EL1") == 0);
+    struct Row {
+        u64 page;
+        u64 descriptor_bits;  // of the page's descriptor
+        u64 fsc;
+    };
+    const Row rows[] = {
+        {0, 0, 7}, {100, 0, 7}, {511, 0, 7},  // not mapped
+        {100, 0x303, 0xB},                    // no Access flag, not managed by hardware
+        {100, 0x783, 0xF},                    // read-only
+    };
+    for (const Row& row : rows) {
+        CAPTURE(row.page, row.fsc);
+        set_high_page(world, row.page, row.descriptor_bits == 0 ? 0 : (kBuffer + row.page * 4096) | row.descriptor_bits);
+        world.write("PMBLIMITR_EL1", 0);
+        world.write("PMBSR_EL1", 0);
+        world.write("PMBPTR_EL1", kHigh + 64);
+        CHECK_FALSE(world.irq.level);
+        world.write("PMBLIMITR_EL1", limit | 1);  // sampling is off: no record would be written
+        CHECK(world.read("PMBSR_EL1") == (kFaultSyndrome | row.fsc));
+        CHECK(world.read("PMBPTR_EL1") == (row.page == 0 ? kHigh + 64 : kHigh + row.page * 4096));
+        CHECK(world.irq.level);
+        // Clearing S enables the buffer again, and finds the same.
+        world.write("PMBSR_EL1", 0);
+        CHECK(world.read("PMBSR_EL1") == (kFaultSyndrome | row.fsc));
+        // A buffer that ends before the page is none of its business, and discard mode has no buffer.
+        world.write("PMBSR_EL1", kS);
+        if (row.page != 0) {
+            world.write("PMBPTR_EL1", kHigh);
+            world.write("PMBLIMITR_EL1", (kHigh + row.page * 4096) | 1);
+            world.write("PMBSR_EL1", 0);
+            CHECK(world.read("PMBSR_EL1") == 0);
+        }
+        world.write("PMBLIMITR_EL1", limit | 5);
+        world.write("PMBSR_EL1", 0);
+        CHECK(world.read("PMBSR_EL1") == 0);
+        set_high_page(world, row.page, (kBuffer + row.page * 4096) | 0x703);
+    }
+    CHECK(world.unit.stats().faults == 2 * std::size(rows));
+    // Good pages: it works as ever.
+    world.start(kHigh, limit, 256);
+    world.run(257 * 10);
+    CHECK(world.records() == 10);
+    // Eager about the other mistakes, too.
+    world.write("PMSCR_EL1", 0);
+    world.write("PMBLIMITR_EL1", 0);
+    world.write("PMBPTR_EL1", limit);
+    world.write("PMBLIMITR_EL1", limit | 1);
+    CHECK(world.read("PMBSR_EL1") == (kS | 1));
+}
+
+TEST_CASE("profiling unit: eager faults wait while the host has stopped the unit", "[spe][profiling_unit][stop]") {
+    World world({.features = {.eager_faults = true}});
+    map_high(world);
+    set_high_page(world, 3, 0);
+    world.unit.set_stop(StopMode::trap);
+    world.start(kHigh, kHigh + 512 * 4096, 256, 0);
+    CHECK(world.read("PMBSR_EL1") == 0);
+    world.unit.set_stop(StopMode::none);
+    CHECK(world.read("PMBSR_EL1") == (0x90000000 | kS | 7));
+    CHECK(world.read("PMBPTR_EL1") == kHigh + 3 * 4096);
+}
+
+TEST_CASE("profiling unit: eager faults at the end of the address space", "[spe][profiling_unit]") {
+    World world({.features = {.eager_faults = true}});
+    map_high(world);
+    world.write("PMBPTR_EL1", ~u64{0xFFF} - 0x1000);
+    world.write("PMBLIMITR_EL1", ~u64{0xFFF} | 1);
+    CHECK(world.read("PMBSR_EL1") == (0x90000000 | kS | 5));  // nothing at level 1
+    CHECK(world.read("PMBPTR_EL1") == ~u64{0xFFF} - 0x1000);
+    // The last GiB as one block: what follows it is not address 0.
+    mm::store_relaxed<u64>(world.memory->ram().host(kTable1 + 8 * 511), kBase | 0x701);
+    world.v.mmu().tlbi(arch::TlbiOp::all, 0, 0);
+    world.write("PMBSR_EL1", 0);
+    CHECK(world.read("PMBSR_EL1") == 0);
+}
+
+// ── Performance monitors ─────────────────────────────────────────────────────────────────────────────────────────
+
+namespace {
+
+/// Programs event counter `n` for `event` at all Exception levels, or reads it.
+void program_counter(World& world, unsigned n, u64 event) {
+    world.v.pmu().set_event_type(n, event);
+    world.v.pmu().set_counter(n, 0);
+    world.v.pmu().set_enabled(world.v.pmu().enabled() | u64{1} << n);
+    world.v.pmu().set_pmcr(1);
+}
+u64 counted(World& world, unsigned n) {
+    world.v.pmu().sync();
+    return world.v.pmu().counter(n);
+}
+
+}  // namespace
+
+// The loop is load, add, store, branch: with 257 operations between samples each is sampled in turn.
+TEST_CASE("profiling unit: the PMU counts samples by kind, whatever filters are enabled", "[spe][profiling_unit]") {
+    constexpr u64 kSamples = 400;
+    struct Row {
+        const char* what;
+        u16 event;
+        u64 expected;
+        u8 pmsver = 3;
+        u64 pmsfcr = 0, pmsevfr = 0, pmsnevfr = 0, pmslatfr = 0, pmsdsfr = 0;
+    };
+    const Row rows[] = {
+        {.what = "SAMPLE_POP", .event = 0x4000, .expected = kSamples * 257},
+        {.what = "SAMPLE_FEED", .event = 0x4001, .expected = kSamples},
+        {.what = "SAMPLE_FILTRATE, no filter", .event = 0x4002, .expected = kSamples},
+        {.what = "SAMPLE_FILTRATE, loads", .event = 0x4002, .expected = kSamples / 4, .pmsfcr = 0x20002},
+        {.what = "SAMPLE_COLLISION", .event = 0x4003, .expected = 0},
+        {.what = "SAMPLE_FEED_BR", .event = 0x812A, .expected = kSamples / 4},
+        {.what = "SAMPLE_FEED_LD", .event = 0x812B, .expected = kSamples / 4},
+        {.what = "SAMPLE_FEED_LD, though only stores are kept", .event = 0x812B, .expected = kSamples / 4, .pmsfcr = 0x40002},
+        {.what = "SAMPLE_FEED_ST", .event = 0x812C, .expected = kSamples / 4},
+        {.what = "SAMPLE_FEED_ST of version 1.1", .event = 0x812C, .expected = 0, .pmsver = 2},
+        {.what = "SAMPLE_FEED_OP, no type selected", .event = 0x812D, .expected = 0},
+        {.what = "SAMPLE_FEED_OP, filter disabled", .event = 0x812D, .expected = kSamples / 2, .pmsfcr = 0x60000},
+        {.what = "SAMPLE_FEED_EVENT, nothing selected", .event = 0x812E, .expected = kSamples},
+        {.what = "SAMPLE_FEED_EVENT, retired", .event = 0x812E, .expected = kSamples, .pmsevfr = 2},
+        {.what = "SAMPLE_FEED_EVENT, not retired", .event = 0x812E, .expected = 0, .pmsnevfr = 2},
+        {.what = "SAMPLE_FEED_LAT, all", .event = 0x812F, .expected = kSamples},
+        {.what = "SAMPLE_FEED_LAT, none", .event = 0x812F, .expected = 0, .pmslatfr = 0xFFF},
+        {.what = "SAMPLE_FEED_DS, any source", .event = 0x8122, .expected = kSamples / 4, .pmsver = 5, .pmsdsfr = ~u64{0}},
+        {.what = "SAMPLE_FEED_DS, no source", .event = 0x8122, .expected = 0, .pmsver = 5},
+        {.what = "SAMPLE_FEED_DS without FDS", .event = 0x8122, .expected = 0},
+        {.what = "an event that is none of ours", .event = 0x4010, .expected = 0},
+    };
+    for (const Row& row : rows) {
+        CAPTURE(row.what);
+        World world({.pmsver = row.pmsver});
+        world.write("PMSFCR_EL1", row.pmsfcr);
+        world.write("PMSEVFR_EL1", row.pmsevfr);
+        if (row.pmsver >= 3) {
+            world.write("PMSNEVFR_EL1", row.pmsnevfr);
+        }
+        if (row.pmsver >= 5) {
+            world.write("PMSDSFR_EL1", row.pmsdsfr);
+        }
+        world.write("PMSLATFR_EL1", row.pmslatfr);
+        program_counter(world, 0, row.event);
+        world.start(kBuffer, kBuffer + kMiB, 256);
+        world.run(257 * kSamples);
+        CHECK(world.unit.stats().samples == kSamples);
+        CHECK(counted(world, 0) == row.expected);
+    }
+}
+
+TEST_CASE("profiling unit: the PMU counts sampled FP and SIMD operations, with EFT", "[spe][profiling_unit]") {
+    const bool eft = GENERATE(true, false);
+    World world({.pmsver = 5, .features = {.eft = eft}});
+    world.v.s.cpacr_el1 = 3u << 20;
+    world.v.context_changed();
+    // fadd d0, d0, d1 ; add v2.4s, v2.4s, v3.4s ; fadd v4.4s, v4.4s, v5.4s ; b .-12
+    world.code({0x1e612800, 0x4ea38442, 0x4e25d484, 0x17fffffd});
+    program_counter(world, 0, 0x8348);
+    program_counter(world, 1, 0x8349);
+    world.start(kBuffer, kBuffer + kMiB, 256);
+    world.run(257 * 400);
+    CHECK(counted(world, 0) == (eft ? 200 : 0));
+    CHECK(counted(world, 1) == (eft ? 200 : 0));
+}
+
+TEST_CASE("profiling unit: the PMU counts full buffers and collisions", "[spe][profiling_unit]") {
+    World world({.features = {.collisions = true}});
+    program_counter(world, 0, 0x8123);
+    program_counter(world, 1, 0x4003);
+    world.start(kBuffer, kBuffer + 4096, 256);
+    world.run(257 * 64);
+    CHECK(counted(world, 0) == 1);
+    CHECK(counted(world, 1) == world.unit.stats().collisions);
+}
+
+TEST_CASE("profiling unit: a stopped buffer freezes the counters that ask for it", "[spe][profiling_unit]") {
+    constexpr u64 kE = 1, kDp = 1 << 5, kFzs = u64{1} << 32;
+    constexpr u64 kPmfz = 0x20;
+    struct Row {
+        const char* what;
+        const char* cpu;
+        u8 pmsver;
+        u64 pmcr, limitr;
+        bool events_freeze, cycles_freeze;
+    };
+    const Row rows[] = {
+        {"FZS and PMFZ", "max", 3, kE | kFzs, kPmfz, true, false},
+        {"with DP the cycle counter, too", "max", 3, kE | kFzs | kDp, kPmfz, true, true},
+        {"DP alone", "max", 3, kE | kDp, kPmfz, false, false},
+        {"no PMFZ", "max", 3, kE | kFzs | kDp, 0, false, false},
+        {"no FZS", "max", 3, kE, kPmfz, false, false},
+        {"SPE version 1.1 has neither", "max", 2, kE | kFzs | kDp, kPmfz, false, false},
+        {"PMUv3p1 has no FZS", "neoverse-n1", 3, kE | kFzs | kDp, kPmfz, false, false},
+    };
+    for (const Row& row : rows) {
+        CAPTURE(row.what);
+        World world({.pmsver = row.pmsver}, mm::PinChoice::off, row.cpu);
+        program_counter(world, 0, 0x08);  // INST_RETIRED
+        world.v.pmu().set_enabled(1 | u64{1} << 31);
+        world.v.pmu().set_pmcr(row.pmcr);
+        // Room for four records: the fifth interval finds the unit stopped.
+        world.start(kBuffer + 4096 - 256, (kBuffer + 4096) | row.limitr, 256);
+        world.run(257 * 4);
+        REQUIRE(world.read("PMBSR_EL1") == (kS | 1));
+        CHECK(counted(world, 0) == 257 * 4);  // the operation that filled the buffer is the last one counted
+        CHECK(world.v.pmu().cycles() == 257 * 4);
+        world.run(1000);
+        CHECK(counted(world, 0) == 257 * 4 + (row.events_freeze ? 0 : 1000));
+        CHECK(world.v.pmu().cycles() == 257 * 4 + (row.cycles_freeze ? 0 : 1000));
+        // Either condition gone, it goes on.
+        world.write("PMBLIMITR_EL1", 0);
+        world.run(100);
+        CHECK(counted(world, 0) == 257 * 4 + 100 + (row.events_freeze ? 0 : 1000));
+        world.unit.reset();
+        world.run(100);
+        CHECK(counted(world, 0) == 257 * 4 + 200 + (row.events_freeze ? 0 : 1000));
+    }
 }
 
 }  // namespace vmm::spe::test
