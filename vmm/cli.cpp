@@ -8,6 +8,7 @@
 #include <CLI/CLI.hpp>
 
 #include "arch/cpu_model.h"
+#include "spe/feature_options.h"
 #include "vmm/base/bits.h"
 #include "vmm/cli_host_trace.h"
 #include "vmm/cli_spe.h"
@@ -240,7 +241,7 @@ Result<MachineConfig> check(const RawOptions& raw, const HostFacts& host) {
         config.disks.push_back(std::move(disk));
     }
     VMM_TRY(config.cpu_model, parse_cpu_model(raw.cpu));
-    VMM_TRY(config.spe, parse_spe_options(raw.spe));
+    VMM_TRY(config.spe, parse_spe_options(raw.spe, config.cpus));
     if (raw.host_trace) {
         VMM_TRY(config.host_trace, parse_host_trace(*raw.host_trace));
     }
@@ -309,6 +310,9 @@ Result<Command> parse_command_line(std::span<const char* const> arguments, const
     }
     if (!run->parsed() || help->parsed()) {
         return Command{Command::Kind::print, {}, {}, app.help()};
+    }
+    if (raw.spe.asks_for_features()) {
+        return Command{Command::Kind::print, {}, {}, spe::feature_table()};
     }
     VMM_TRY(MachineConfig config, check(raw, host));
     return Command{Command::Kind::run, std::move(config), {}, {}};

@@ -7,6 +7,7 @@
 
 #include "mm/host_memory.h"
 #include "spe/event_model.h"
+#include "spe/features.h"
 #include "vmm/base/log.h"
 #include "vmm/base/types.h"
 
@@ -30,6 +31,11 @@ struct SpeConfig {
     u64 pin_budget = 0;        // bytes all CPUs together may pin; 0 = what the host allows
     mm::ShortagePolicy pin_shortage = mm::ShortagePolicy::degrade;
     spe::ModelKind model = spe::ModelKind::basic;
+    spe::FeatureOptions features;
+    unsigned intid = 21;  // of PMBIRQ: a PPI that nothing else of the machine uses
+    u64 cpus = ~u64{0};   // bit n: vCPU n has SPE
+
+    bool on_cpu(unsigned index) const { return enabled && (cpus >> index & 1) != 0; }
 };
 
 struct HostTraceConfig {

@@ -16,9 +16,9 @@ Cpu::Cpu(arch::Vcpu& v, const arch::CounterPort& counter, devices::GicV3& gic)
     vcpu.pmu().set_irq(&gic.ppi(vcpu.index(), kPmuIntid));
 }
 
-void Cpu::add_spe(const spe::ProfilingConfig& config, mm::HostMemory* memory) {
+void Cpu::add_spe(const spe::ProfilingConfig& config, unsigned intid, mm::HostMemory* memory) {
     spe = std::make_unique<spe::ProfilingUnit>(vcpu, config, memory);
-    spe->set_irq(&gic_.ppi(vcpu.index(), kSpeIntid));
+    spe->set_irq(&gic_.ppi(vcpu.index(), intid));
     spe->attach();
 }
 

@@ -20,8 +20,8 @@ class Cpu {
     /// outlive it.
     Cpu(arch::Vcpu& v, const arch::CounterPort& counter, devices::GicV3& gic);
 
-    /// Adds a profiling unit. `memory` outlives the Cpu.
-    void add_spe(const spe::ProfilingConfig& config, mm::HostMemory* memory);
+    /// Adds a profiling unit that interrupts by the private interrupt `intid`. `memory` outlives the Cpu.
+    void add_spe(const spe::ProfilingConfig& config, unsigned intid, mm::HostMemory* memory);
 
     /// Adds the host's profiler, after the guest's unit if there is one. `buffer` outlives the Cpu.
     void add_host_profiler(const spe::HostProfilerConfig& config, spe::TraceBuffer& buffer);

@@ -18,7 +18,8 @@ struct FdtInput {
     std::string command_line;
     u64 kaslr_seed = 0;
     bool pmu = false;
-    bool spe = false;
+    std::vector<bool> spe_cpus;   // which have SPE: none, or one entry for each
+    unsigned spe_intid = 21;      // a private interrupt
     unsigned virtio_devices = 0;  // in slots 0..n-1
 };
 

@@ -133,7 +133,10 @@ Result<> Machine::build_tree() {
     input.command_line = kernel_command_line(config_);
     input.kaslr_seed = config_.kaslr_seed;
     input.pmu = config_.pmu;
-    input.spe = config_.spe.enabled;
+    for (unsigned i = 0; i < config_.cpus; ++i) {
+        input.spe_cpus.push_back(config_.spe.on_cpu(i));
+    }
+    input.spe_intid = config_.spe.intid;
     input.virtio_devices = static_cast<unsigned>(virtio_devices_.size());
     VMM_TRY(dtb_, build_device_tree(input));
     return {};
@@ -182,12 +185,12 @@ void Machine::build_cpus() {
     pe.counter = counter_.get();
     pe.interconnect = &interconnect_;
     pe.pmu = config_.pmu;
-    pe.pmsver = config_.spe.enabled ? config_.spe.pmsver : u8{0};
     pe.table_watch = config_.spe.enabled ? &memory_->table_watch() : nullptr;
     std::vector<devices::GicPe> gic_pes;
     for (unsigned i = 0; i < config_.cpus; ++i) {
         pe.index = i;
         pe.mpidr = kMpidrRes1 | cpu_affinity(i);
+        pe.pmsver = config_.spe.on_cpu(i) ? config_.spe.pmsver : u8{0};
         vcpus_.push_back(std::make_unique<arch::Vcpu>(pe));
         gic_pes.push_back({&vcpus_.back()->pins, pe.mpidr});
     }
@@ -198,14 +201,15 @@ void Machine::build_cpus() {
     }
     for (const auto& vcpu : vcpus_) {
         cpus_.push_back(std::make_unique<Cpu>(*vcpu, *counter_, *gic_));
-        if (config_.spe.enabled) {
+        if (config_.spe.on_cpu(vcpu->index())) {
             spe::ProfilingConfig spe;
             spe.pmsver = config_.spe.pmsver;
+            spe.features = config_.spe.features;
             spe.max_buffer_size = config_.spe.max_buffer_size;
             spe.seed = vcpu->index();
             spe.model = config_.spe.model;
             spe.memory_system = caches;
-            cpus_.back()->add_spe(spe, memory_.get());
+            cpus_.back()->add_spe(spe, config_.spe.intid, memory_.get());
             cpus_.back()->spe->set_exit_hook([this] {
                 control_.stop(StopReason::spe_exit);
                 kick_cpus();

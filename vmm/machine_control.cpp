@@ -125,7 +125,9 @@ Json Machine::set_spe_stop(spe::StopMode mode) {
         return error_reply("this guest has no SPE ('vmm run --spe' gives it one)");
     }
     for (const auto& cpu : cpus_) {
-        cpu->spe->set_stop(mode);
+        if (cpu->spe != nullptr) {
+            cpu->spe->set_stop(mode);
+        }
     }
     return ok_reply();
 }

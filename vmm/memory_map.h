@@ -32,7 +32,7 @@ inline constexpr u64 kRamBase = 0x8000'0000;
 inline constexpr u64 kMaxRam = u64{512} << 30;
 
 // Private interrupts (INTID 16 + n is PPI n).
-inline constexpr unsigned kSpeIntid = 21;
+inline constexpr unsigned kSpeIntid = 21;  // unless --spe-ppi says another
 inline constexpr unsigned kPmuIntid = 23;
 inline constexpr unsigned kVirtualTimerIntid = devices::GenericTimer::kVirtualIntid;
 inline constexpr unsigned kPhysicalTimerIntid = devices::GenericTimer::kPhysicalIntid;
@@ -88,6 +88,19 @@ inline constexpr std::array kMemoryMap{
 inline constexpr std::array<unsigned, 4> kPrivateIntids{kSpeIntid, kPmuIntid, kVirtualTimerIntid,
                                                         kPhysicalTimerIntid};
 
+/// Who uses a private interrupt besides the profiling unit; empty: nobody.
+constexpr std::string_view private_intid_user(unsigned intid) {
+    if (intid == kPmuIntid) {
+        return "the PMU";
+    }
+    for (const unsigned ppi : devices::GenericTimer::kFdtPpis) {
+        if (intid == devices::GicV3::kFirstPpi + ppi) {
+            return "the timer";
+        }
+    }
+    return {};
+}
+
 /// True when no two windows and no two interrupts coincide and everything lies where it must.
 template <std::size_t N>
 constexpr bool memory_map_is_sound(const std::array<MemoryMapRow, N>& rows) {
@@ -130,6 +143,7 @@ constexpr bool private_intids_are_sound(const std::array<unsigned, N>& intids) {
 }
 
 static_assert(memory_map_is_sound(kMemoryMap), "windows or interrupts of the machine overlap");
+static_assert(private_intid_user(kSpeIntid).empty(), "the default interrupt of the profiling unit is taken");
 static_assert(private_intids_are_sound(kPrivateIntids), "private interrupts overlap or are out of range");
 
 }  // namespace vmm

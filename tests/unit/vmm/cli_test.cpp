@@ -2,6 +2,7 @@
 
 #include <catch2/catch.hpp>
 
+#include "vmm/cli_spe.h"
 #include "vmm/cli_values.h"
 
 using namespace vmm;
@@ -120,6 +121,55 @@ TEST_CASE("--nodefaults leaves only the user's parameters, and a root of theirs 
             "console=ttyS0 root=/dev/vda rw noroot=1");
 }
 
+TEST_CASE("the profiling unit is configured by its options") {
+    const SpeConfig plain = config_of({"Image", "--spe", "-c", "4"}).spe;
+    REQUIRE(plain.intid == 21);
+    REQUIRE((plain.on_cpu(0) && plain.on_cpu(3)));
+    REQUIRE_FALSE(plain.features.strict_writes);
+    REQUIRE_FALSE(plain.features.eager_faults);
+    REQUIRE_FALSE(plain.features.higher_owner);
+    REQUIRE_FALSE(config_of({"Image"}).spe.on_cpu(0));
+
+    const SpeConfig spe = config_of({"Image", "--spe", "-c", "4", "--spe-version", "1.4", "--spe-features",
+                                     "ernd=1,count-size=16,eft=1", "--spe-strict", "--spe-faults", "eager", "--spe-ppi", "20",
+                                     "--spe-cpus", "0-1,3", "--spe-owner", "higher"})
+                              .spe;
+    REQUIRE(spe.features.ernd);
+    REQUIRE(spe.features.eft);
+    REQUIRE(spe.features.counter_bits == 16);
+    REQUIRE(spe.features.strict_writes);
+    REQUIRE(spe.features.eager_faults);
+    REQUIRE(spe.features.higher_owner);
+    REQUIRE(spe.intid == 20);
+    REQUIRE(spe.cpus == 0b1011);
+    REQUIRE_FALSE(spe.on_cpu(2));
+    const SpeConfig usual = config_of({"Image", "--spe", "--spe-faults=lazy", "--spe-owner=el1", "--spe-ppi=16"}).spe;
+    REQUIRE_FALSE(usual.features.eager_faults);
+    REQUIRE_FALSE(usual.features.higher_owner);
+    REQUIRE(usual.intid == 16);
+}
+
+TEST_CASE("--spe-features help prints the list, whatever else is said") {
+    for (const char* word : {"help", "list"}) {
+        auto command = parse({"run", "--spe-features", word});
+        REQUIRE(command);
+        REQUIRE(command->kind == Command::Kind::print);
+        REQUIRE(command->text.find("count-size") != std::string::npos);
+    }
+}
+
+TEST_CASE("a list of CPUs is a mask") {
+    REQUIRE(parse_cpu_list("-x", "0", 1) == 1);
+    REQUIRE(parse_cpu_list("-x", "0-63", 64) == ~u64{0});
+    REQUIRE(parse_cpu_list("-x", "63", 64) == u64{1} << 63);
+    REQUIRE(parse_cpu_list("-x", "3,1,1-2", 4) == 0b1110);
+    for (const char* bad : {"", ",", "0,", ",0", "-", "0-", "-1", "0--1", "2-1", "4", "0-4", "a", "0 1", "0x1",
+                            "99999999999999999999", "0-18446744073709551615"}) {
+        CAPTURE(bad);
+        REQUIRE_FALSE(parse_cpu_list("-x", bad, 4));
+    }
+}
+
 TEST_CASE("a refused value is named together with its option and what would be accepted") {
     struct Case {
         std::vector<const char*> arguments;
@@ -163,6 +213,28 @@ TEST_CASE("a refused value is named together with its option and what would be a
         {{"--spe-max-buffer-size", "256Q"}, "--spe-max-buffer-size \"256Q\":", "K, M, G or T"},
         {{"--spe-max-buffer-size", "5000"}, "--spe-max-buffer-size \"5000\":", "8192"},
         {{"--spe-max-buffer-size", "4194308K"}, "--spe-max-buffer-size \"4194308K\":", "nearest"},
+        {{"--spe-max-buffer-size", "2K"}, "--spe-max-buffer-size \"2K\":", "4096"},
+        {{"--spe-max-buffer-size", "8193K"}, "--spe-max-buffer-size \"8193K\":", "8388608"},
+        {{"--spe-max-buffer-size", "4093T"}, "--spe-max-buffer-size \"4093T\":", "largest"},
+        {{"--spe-features", "erd=1"}, "--spe-features \"erd=1\":", "ernd, pbt"},
+        {{"--spe-features", "pbt=2"}, "--spe-features \"pbt=2\":", "0 or 1"},
+        {{"--spe-features", "count-size=13"}, "--spe-features \"count-size=13\":", "12 or 16"},
+        {{"--spe-features", "eft=1"}, "--spe-features \"eft=1\":", "version 1.4"},
+        {{"--spe-features", "pbt=1", "--spe-version", "1.0"}, "--spe-features \"pbt=1\":", "version 1.2"},
+        {{"--spe-faults", "never"}, "--spe-faults \"never\":", "lazy, eager"},
+        {{"--spe-owner", "el2"}, "--spe-owner \"el2\":", "el1, higher"},
+        {{"--spe-ppi", "5"}, "--spe-ppi \"5\":", "16 to 31"},
+        {{"--spe-ppi", "32"}, "--spe-ppi \"32\":", "16 to 31"},
+        {{"--spe-ppi", "x"}, "--spe-ppi \"x\":", "16 to 31"},
+        {{"--spe-ppi", "23"}, "--spe-ppi \"23\":", "the PMU"},
+        {{"--spe-ppi", "27"}, "--spe-ppi \"27\":", "the timer"},
+        {{"--spe-ppi", "30"}, "--spe-ppi \"30\":", "the timer"},
+        {{"--spe-ppi", "26"}, "--spe-ppi \"26\":", "the timer"},
+        {{"--spe-ppi", "29"}, "--spe-ppi \"29\":", "the timer"},
+        {{"--spe-cpus", ""}, "--spe-cpus \"\":", "0 to 1"},
+        {{"--spe-cpus", "2"}, "--spe-cpus \"2\":", "no CPU 2"},
+        {{"--spe-cpus", "1-0"}, "--spe-cpus \"1-0\":", "backwards"},
+        {{"--spe-cpus", "all"}, "--spe-cpus \"all\":", "'all' is no CPU"},
         {{"extra"}, "run: unexpected argument \"extra\"", "--kernel"},
         {{"--no-such-option"}, "The following argument", "--help"},
     };

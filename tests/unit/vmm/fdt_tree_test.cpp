@@ -1,5 +1,7 @@
 #include "vmm/fdt_tree.h"
 
+#include <algorithm>
+
 #include <libfdt.h>
 
 #include <catch2/catch.hpp>
@@ -59,7 +61,7 @@ FdtInput full_input() {
     input.initrd = {0x8800'0000, 0x123};
     input.command_line = "console=ttyS0 earlycon";
     input.pmu = true;
-    input.spe = true;
+    input.spe_cpus.assign(18, true);
     input.virtio_devices = 3;
     return input;
 }
@@ -95,6 +97,43 @@ TEST_CASE("the profiling unit, the PMU and the timers are described with their p
     REQUIRE(tree.text("/pmu", "compatible") == "arm,armv8-pmuv3");
     REQUIRE(tree.cells("/pmu", "interrupts") == std::vector<u32>{1, 7, 4});
     REQUIRE(tree.cells("/timer", "interrupts") == std::vector<u32>{1, 13, 8, 1, 14, 8, 1, 11, 8, 1, 10, 8});
+}
+
+TEST_CASE("the profiling interrupt can be another one") {
+    FdtInput input = full_input();
+    input.spe_intid = 24;
+    REQUIRE(Tree(input).cells("/spe", "interrupts") == std::vector<u32>{1, 8, 4});
+}
+
+TEST_CASE("where only some CPUs have SPE its interrupt is theirs, and all specifiers have four cells") {
+    const Tree whole(full_input());
+    REQUIRE(whole.cells("/intc", "#interrupt-cells") == std::vector<u32>{3});
+    REQUIRE_FALSE(whole.has("/intc/ppi-partitions"));
+    REQUIRE_FALSE(whole.has_property("/cpus/cpu@1", "phandle"));
+
+    FdtInput input = full_input();
+    input.spe_cpus.assign(18, false);
+    input.spe_cpus[1] = input.spe_cpus[17] = true;
+    const Tree tree(input);
+    const char* const partition = "/intc/ppi-partitions/interrupt-partition-0";
+    REQUIRE(tree.cells("/intc", "#interrupt-cells") == std::vector<u32>{4});
+    REQUIRE(tree.cells(partition, "affinity") ==
+            std::vector<u32>{tree.cells("/cpus/cpu@1", "phandle")[0], tree.cells("/cpus/cpu@101", "phandle")[0]});
+    REQUIRE(tree.cells("/spe", "interrupts") == std::vector<u32>{1, 5, 4, tree.cells(partition, "phandle")[0]});
+    REQUIRE(tree.cells("/pmu", "interrupts") == std::vector<u32>{1, 7, 4, 0});
+    REQUIRE(tree.cells("/timer", "interrupts") ==
+            std::vector<u32>{1, 13, 8, 0, 1, 14, 8, 0, 1, 11, 8, 0, 1, 10, 8, 0});
+    REQUIRE(tree.cells("/serial@1001000", "interrupts") == std::vector<u32>{0, 1, 4, 0});
+    REQUIRE(tree.cells("/rtc@1010000", "interrupts") == std::vector<u32>{0, 4, 4, 0});
+    REQUIRE(tree.cells("/virtio@3000400", "interrupts") == std::vector<u32>{0, 18, 4, 0});
+    // No phandle means two things.
+    std::vector<u32> phandles{tree.cells("/intc", "phandle")[0], tree.cells("/apb-pclk", "phandle")[0],
+                              tree.cells(partition, "phandle")[0]};
+    for (const char* cpu : {"/cpus/cpu@0", "/cpus/cpu@f", "/cpus/cpu@100", "/cpus/cpu@101"}) {
+        phandles.push_back(tree.cells(cpu, "phandle")[0]);
+    }
+    std::sort(phandles.begin(), phandles.end());
+    REQUIRE(std::adjacent_find(phandles.begin(), phandles.end()) == phandles.end());
 }
 
 TEST_CASE("what the machine does not have is not described") {
