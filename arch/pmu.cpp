@@ -52,13 +52,25 @@ void Pmu::reset() {
 }
 
 bool Pmu::counts(unsigned n) const {
-    const bool stands = n == kCycleCounter ? (control_ & kPmcrDp) != 0 && frozen() : frozen();
-    return global_enable_ && bit(enabled_, n) && !stands;
+    if (!global_enable_ || !bit(enabled_, n)) {
+        return false;
+    }
+    if (n != kCycleCounter) {
+        return !frozen_by_spe() && !frozen_by_overflow();
+    }
+    return (control_ & kPmcrDp) == 0 || !(frozen_by_overflow() || (frozen_by_spe() && has_dpfzs()));
 }
 
-bool Pmu::frozen() const {
-    return ((control_ & kPmcrFzs) != 0 && spe_stopped_) ||
-           ((control_ & kPmcrFzo) != 0 && (overflowed_ & ones(kCounters)) != 0);
+bool Pmu::frozen_by_spe() const {
+    return (control_ & kPmcrFzs) != 0 && spe_stopped_;
+}
+
+bool Pmu::frozen_by_overflow() const {
+    return (control_ & kPmcrFzo) != 0 && (overflowed_ & ones(kCounters)) != 0;
+}
+
+bool Pmu::has_dpfzs() const {
+    return v_.config.pmu && has_freeze_on_spe() && v_.config.uniform_spe;
 }
 
 bool Pmu::wide() const {

@@ -62,10 +62,12 @@ class Pmu {
     void sync();
 
     /// PMBLIMITR_EL1.{E, PMFZ} and PMBSR_EL1.S are set: with PMCR_EL0.FZS the event counters stand still, and with
-    /// PMCR_EL0.DP the cycle counter (FEAT_SPE_DPFZS).
+    /// PMCR_EL0.DP the cycle counter (has_dpfzs()).
     void set_spe_stopped(bool stopped);
     /// PMCR_EL0.FZS exists: PMUv3p7 with SPE version 1.2 or later.
     bool has_freeze_on_spe() const;
+    /// ID_AA64DFR1_EL1.DPFZS: PMCR_EL0.DP stops the cycle counter, too, when FZS freezes the others.
+    bool has_dpfzs() const;
 
     /// As sync(), to be called before PSTATE.EL changes.
     void before_el_change() {
@@ -109,7 +111,8 @@ class Pmu {
 
   private:
     bool counts(unsigned n) const;          // enabled and not frozen
-    bool frozen() const;                    // FZO or FZS holds the event counters
+    bool frozen_by_spe() const;             // FZS holds the event counters
+    bool frozen_by_overflow() const;        // FZO does
     bool wide() const;                      // event counters have 64 bits
     bool overflows_at_64() const;           // ... and overflow there
     u64 writable_controls() const;          // of PMCR_EL0

@@ -1,5 +1,6 @@
 // Identification registers and cache geometry. Arm ARM D24.2 (ID_*), D24.2.24 (CCSIDR_EL1) and neighbours.
 #include "arch/cpu_model.h"
+#include "arch/pmu.h"
 #include "arch/sysregs.h"
 
 namespace vmm::arch {
@@ -24,13 +25,6 @@ SysregRow constant(const char* name, SysregKey key, u64 value) {
 /// ID_AA64DFR0_EL1 with what the configuration adds: PMUVer [11:8], PMSVer [35:32].
 u64 with_options(const VcpuConfig& config, u64 dfr0) {
     return deposit(deposit(dfr0, 11, 8, config.pmu ? config.model->pmuver : 0), 35, 32, config.pmsver);
-}
-
-/// ID_AA64DFR1_EL1.DPFZS: PMCR_EL0.DP stops the cycle counter, too, when FZS freezes the others.
-u64 dfr1(const VcpuConfig& config) {
-    constexpr u8 kSpeV1p2 = 3;
-    const bool dpfzs = config.pmu && config.model->pmuver >= kPmuV3p7 && config.pmsver >= kSpeV1p2;
-    return deposit(0, 55, 52, dpfzs ? 1 : 0);
 }
 
 u64 read_ccsidr(void*, Vcpu& v) {
@@ -80,7 +74,7 @@ void add_id_rows(Vcpu& v) {
         v.sysregs.add(std::span(&row, 1), nullptr);
     }
     const SysregRow rows[] = {
-        constant("ID_AA64DFR1_EL1", kDfr1, dfr1(v.config)),
+        constant("ID_AA64DFR1_EL1", kDfr1, deposit(0, 55, 52, v.pmu().has_dpfzs())),
         constant("MIDR_EL1", sysreg_key(3, 0, 0, 0, 0), model.midr),
         constant("MPIDR_EL1", sysreg_key(3, 0, 0, 0, 5), v.config.mpidr),
         constant("REVIDR_EL1", sysreg_key(3, 0, 0, 0, 6), model.revidr),

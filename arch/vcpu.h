@@ -37,6 +37,7 @@ struct VcpuConfig {
     mm::TableWatch* table_watch = nullptr;  // told of stores to pages it watches; nullptr: nobody asks
     bool pmu = false;             // PMUv3 present
     u8 pmsver = 0;                // ID_AA64DFR0_EL1.PMSVer: 0 = no SPE
+    bool uniform_spe = true;      // all PEs have the same: what depends on SPE elsewhere must not differ between PEs
 };
 
 /// How a data access is made, beyond its size.

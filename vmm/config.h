@@ -1,6 +1,7 @@
 // MachineConfig: everything `vmm run` was asked for, checked, as plain data.
 #pragma once
 
+#include <bit>
 #include <optional>
 #include <string>
 #include <vector>
@@ -8,6 +9,7 @@
 #include "mm/host_memory.h"
 #include "spe/event_model.h"
 #include "spe/features.h"
+#include "vmm/base/bits.h"
 #include "vmm/base/log.h"
 #include "vmm/base/types.h"
 
@@ -36,6 +38,10 @@ struct SpeConfig {
     u64 cpus = ~u64{0};   // bit n: vCPU n has SPE
 
     bool on_cpu(unsigned index) const { return enabled && (cpus >> index & 1) != 0; }
+    /// How many of the first `total` vCPUs have SPE.
+    unsigned count(unsigned total) const {
+        return enabled ? static_cast<unsigned>(std::popcount(cpus & ones(total))) : 0;
+    }
 };
 
 struct HostTraceConfig {

@@ -40,7 +40,7 @@ u64 most_pinned_bytes(const MachineConfig& config) {
     constexpr u64 kPagesPerTable = 512;
     const u64 buffer = config.spe.max_buffer_size;
     const u64 tables = (buffer / kPage / kPagesPerTable + 4) * kPage;
-    return config.spe.enabled && buffer != 0 ? config.cpus * (buffer + tables) : 0;
+    return config.spe.enabled && buffer != 0 ? config.spe.count(config.cpus) * (buffer + tables) : 0;
 }
 
 /// Random numbers that are the same in every run, for --clock=insn.
@@ -186,6 +186,7 @@ void Machine::build_cpus() {
     pe.interconnect = &interconnect_;
     pe.pmu = config_.pmu;
     pe.table_watch = config_.spe.enabled ? &memory_->table_watch() : nullptr;
+    pe.uniform_spe = !config_.spe.enabled || config_.spe.count(config_.cpus) == config_.cpus;
     std::vector<devices::GicPe> gic_pes;
     for (unsigned i = 0; i < config_.cpus; ++i) {
         pe.index = i;

@@ -2,6 +2,7 @@
 // interrupt is the one asked for.
 // vmm: -c 2 --spe --spe-cpus 1 --spe-ppi 20
 // vmm: -c 2 --spe --spe-cpus=1-1 --spe-ppi=20 --clock insn
+// vmm: -c 2 --spe --spe-cpus 1 --spe-ppi 20 --cpu max --pmu
 // expect: PASS
 #include "guest.h"
 #include "gic.h"
@@ -25,6 +26,8 @@ guest_main:
     no_register PMBPTR_EL1
     no_register PMBIDR_EL1
     psb_csync
+    mrs x9, id_aa64dfr1_el1     // the same on all PEs
+    check x9, 0
 
     ldr x0, =PSCI_CPU_ON
     mov x1, #1
@@ -44,6 +47,8 @@ secondary:
     ubfx x9, x9, #32, #4
     check x9, 3
     check_sysreg PMSIDR_EL1, 0x2645F
+    mrs x9, id_aa64dfr1_el1
+    check x9, 0
     mov64 x25, GICR_LAST
     mov64 x9, (GICR_LAST + GICR_SGI_BASE + GICR_ISPENDR0)
     ldr w10, [x9]
