@@ -7,7 +7,7 @@ import sys
 import time
 
 from bare_cases import row_of
-from measure import BenchError, progress
+from measure import BenchError, killed_after, progress
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 # Case: repetitions, MiB or lines, so that each takes a second or more in vmm.
@@ -46,8 +46,7 @@ def follow(command: list[str], boot: str, timeout: float) -> dict[str, float]:
     begun = 0.0
     finished = False
     with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-                          errors="replace") as guest:
-        start = time.monotonic()
+                          errors="replace") as guest, killed_after(guest, timeout):
         for line in guest.stdout:
             now = cpu_seconds(guest.pid)
             console.append(line)
@@ -55,9 +54,8 @@ def follow(command: list[str], boot: str, timeout: float) -> dict[str, float]:
                 found[boot] = now
             match = re.match(r"vmm-bench: (begin|end|done)(?: (\S+))?(?: (\d+))?", line)
             if match is None:
-                if time.monotonic() - start > timeout:
-                    guest.kill()
-            elif match[1] == "begin":
+                continue
+            if match[1] == "begin":
                 progress(f"{pathlib.Path(command[0]).name}: {match[2]}")
                 begun = now
             elif match[1] == "end" and match[3] == "0":

@@ -1,4 +1,5 @@
 """Running things and what their times say."""
+import contextlib
 import dataclasses
 import math
 import os
@@ -6,6 +7,7 @@ import re
 import statistics
 import subprocess
 import sys
+import threading
 import time
 
 
@@ -21,10 +23,22 @@ class BenchError(Exception):
     """Something that must work did not."""
 
 
+@contextlib.contextmanager
+def killed_after(child: subprocess.Popen, seconds: float):
+    """Kills `child` if it takes longer."""
+    timer = threading.Timer(seconds, child.kill)
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
 def run_program(command: list[str]) -> Run:
     """Runs a bare-metal program to its end; it must print its result, the bytes of its profile, and PASS."""
     start = time.monotonic()
-    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as child:
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as child, \
+            killed_after(child, 300):
         output = child.stdout.read().decode(errors="replace")
         errors = child.stderr.read().decode(errors="replace")
         _, status, usage = os.wait4(child.pid, 0)
