@@ -1,12 +1,14 @@
 #!/bin/sh
 # Fetches an unmodified Debian arm64 kernel, busybox and perf, and packs them into an initramfs that `vmm run` boots.
 #
-#   scripts/fetch_guest.sh [--cache DIR] [--force] [--print-dir]
+#   scripts/fetch_guest.sh [--cache DIR] [--force] [--print-dir] [--perf-test]
 #
 # Results, in DIR (default: $XDG_CACHE_HOME/vmm, $HOME/.cache/vmm, or .cache of this tree when HOME is unset):
 #   vmlinuz             the kernel, as Debian ships it
 #   initramfs.cpio      busybox, perf with its libraries, kernel modules, /init of scripts/guest
 #   kernel-version      e.g. 6.1.0-37-arm64
+#   perf-test.cpio      with --perf-test: what `perf test` needs besides: its scripts, a shell, tools and a C compiler. Appended
+#                       to initramfs.cpio it makes one initramfs
 #
 # Packages come through apt from the sources this machine is configured with, but with a private apt state for arm64: the
 # host's package lists and architecture list stay untouched, and no root is needed. Finished work is reused; every
@@ -28,6 +30,7 @@ say() {
 cache=""
 force=no
 print_dir=no
+perf_test=no
 while [ $# -gt 0 ]; do
     case "$1" in
         --cache)
@@ -36,8 +39,9 @@ while [ $# -gt 0 ]; do
             shift ;;
         --force) force=yes ;;
         --print-dir) print_dir=yes ;;
-        -h | --help) sed -n '2,13s/^# \{0,1\}//p' "$0"; exit 0 ;;
-        *) echo "fetch_guest.sh: unknown option '$1' (accepted: --cache DIR, --force, --print-dir)" >&2; exit 2 ;;
+        --perf-test) perf_test=yes ;;
+        -h | --help) sed -n '2,15s/^# \{0,1\}//p' "$0"; exit 0 ;;
+        *) echo "fetch_guest.sh: unknown option '$1' (accepted: --cache DIR, --force, --print-dir, --perf-test)" >&2; exit 2 ;;
     esac
     shift
 done
@@ -235,6 +239,57 @@ build_initramfs() {
     printf '%s\n' "$id" >"$cache/initramfs.id"
 }
 
+# ── What perf test needs ───────────────────────────────────────────────────────────────────────────────────────────
+# Busybox does not do: its shell prefers its own mktemp, which takes other templates; its grep reads on after a match; and
+# a test of events looks for the libraries of a `sleep` that has some.
+perf_test_packages="dash coreutils grep libpcre2-8-0 tcc libc6-dev linux-libc-dev"
+
+build_perf_test() {
+    id=$(cat "$cache/packages" "$0" | sha256sum | cut -d ' ' -f 1)
+    if [ "$force" = no ] && [ -s "$cache/perf-test.cpio" ] && [ "$(cat "$cache/perf-test.id" 2>/dev/null || true)" = "$id" ]; then
+        return
+    fi
+    say "building the addition for perf test"
+    prepare_apt
+    update_lists
+    extra="$cache/perf-test.tmp"
+    stage="$cache/stage.tmp"
+    rm -rf "$apt_dir/debs" "$extra" "$stage"
+    mkdir -p "$apt_dir/debs" "$extra" "$stage/bin" "$stage/lib" "$stage/usr/bin" "$stage/usr/lib/aarch64-linux-gnu"
+    : >"$apt_dir/download.log"
+    # shellcheck disable=SC2086  # a list of words
+    download $perf_test_packages
+    for package in "$apt_dir"/debs/*.deb; do
+        dpkg-deb -x "$package" "$extra" || fail "cannot unpack '$package'"
+    done
+    cp "$extra/bin/dash" "$stage/bin/sh"
+    for program in sleep dd mktemp grep egrep; do
+        cp "$extra/bin/$program" "$stage/bin/" 2>/dev/null || cp "$extra/usr/bin/$program" "$stage/bin/"
+    done
+    cp "$extra/usr/bin/tcc" "$stage/usr/bin/cc"
+    cp -r "$extra/usr/include" "$stage/usr/"
+    multiarch="$stage/usr/lib/aarch64-linux-gnu"
+    for file in crt1.o crti.o crtn.o libc.so libc_nonshared.a tcc; do
+        cp -r "$extra/usr/lib/aarch64-linux-gnu/$file" "$multiarch/"
+    done
+    ln -s /lib/libm.so.6 "$multiarch/libm.so"
+    ln -s . "$stage/lib/aarch64-linux-gnu"  # libc.so names what it links by Debian's path
+    cp -L "$(find "$extra" -name libpcre2-8.so.0)" "$stage/lib/"
+    for library in $(needed_libraries "$stage/usr/bin/cc"); do
+        copy_library "$library"
+    done
+    tests=$(find "$root/usr" -path '*/perf-core/tests' -type d | head -n 1)
+    [ -n "$tests" ] || fail "linux-perf has no perf-core/tests"
+    mkdir -p "$stage/${tests#"$root/"}"
+    cp -r "$tests/." "$stage/${tests#"$root/"}/"
+
+    find "$stage" -exec touch -h -d @0 {} +
+    (cd "$stage" && find . | LC_ALL=C sort | cpio --quiet --reproducible -R 0:0 -o -H newc) >"$cache/perf-test.cpio.tmp"
+    rm -rf "$stage" "$extra" "$apt_dir/debs"
+    mv "$cache/perf-test.cpio.tmp" "$cache/perf-test.cpio"
+    printf '%s\n' "$id" >"$cache/perf-test.id"
+}
+
 # Without --force, packages once fetched are kept; only what scripts/guest changes is rebuilt.
 if [ "$force" = yes ] || [ ! -s "$cache/packages" ] || [ ! -d "$root/boot" ]; then
     for tool in apt-get apt-cache dpkg-deb; do
@@ -245,3 +300,4 @@ if [ "$force" = yes ] || [ ! -s "$cache/packages" ] || [ ! -d "$root/boot" ]; th
     unpack_packages
 fi
 build_initramfs
+[ "$perf_test" = no ] || build_perf_test

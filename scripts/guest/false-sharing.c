@@ -13,6 +13,7 @@ static struct {
 } shared;
 
 static uint64_t rounds;
+static pthread_barrier_t both_ready;  // or one may be done before the other begins
 
 static void* count(void* argument) {
     const int number = (int)(intptr_t)argument;
@@ -23,6 +24,7 @@ static void* count(void* argument) {
         perror("false-sharing: sched_setaffinity");
         exit(1);
     }
+    pthread_barrier_wait(&both_ready);
     for (uint64_t i = 0; i < rounds; ++i) {
         ++shared.counters[number];
     }
@@ -32,6 +34,7 @@ static void* count(void* argument) {
 int main(int argc, char** argv) {
     rounds = argc == 2 ? strtoull(argv[1], NULL, 10) : 0;
     pthread_t threads[2];
+    pthread_barrier_init(&both_ready, NULL, 2);
     for (int i = 0; i < 2; ++i) {
         if (pthread_create(&threads[i], NULL, count, (void*)(intptr_t)i) != 0) {
             return 1;

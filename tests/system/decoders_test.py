@@ -14,7 +14,10 @@ from aux_records import DECODER, aux_chunks
 from guest import Guest, Verdict
 from repeat_test import recordings
 
-VERSIONS = ("1.0", "1.1", "1.2", "1.3", "1.4")
+# Version and optional features: each version plain or with what it can have.
+CASES = (("1.0", "lds=0"), ("1.1", "ernd=1,count-size=16"), ("1.2", "pbt=1,max-size=128,align=128"),
+         ("1.3", "max-size=2048,align=16"), ("1.4", "ernd=1,pbt=1,eft=1,count-size=16,collisions=1"),
+         ("1.4", "lds=1"))
 
 
 def own_count(data: bytes) -> tuple[int, int]:
@@ -43,21 +46,23 @@ def main() -> int:
     names = [subprocess.run([perf, "--version"], capture_output=True, text=True, check=True).stdout.strip() for perf in perfs]
     verdict.expect(names[0] != names[1], f"two generations of perf: {names}")
     with tempfile.TemporaryDirectory() as folder:
-        for version in VERSIONS:
-            options = ["-c", "1", "-m", "512", "--clock", "insn", "--spe-version", version, *sys.argv[5:]]
+        for version, features in CASES:
+            case = f"{version} {features}"
+            options = ["-c", "1", "-m", "512", "--clock", "insn", "--spe-version", version,
+                       "--spe-features", features]
             files = recordings(Guest(vmm, source, "repeat-check", options, verdict=verdict), verdict)
             for name in ("task", "system"):
                 data = files.get(name, b"")
-                if not verdict.expect(len(data) > 0, f"{version} {name}: recorded"):
+                if not verdict.expect(len(data) > 0, f"{case} {name}: recorded"):
                     continue
-                file = pathlib.Path(folder) / f"{version}-{name}.data"
+                file = pathlib.Path(folder) / f"{name}.data"
                 file.write_bytes(data)
                 records, undecodable = own_count(data)
-                verdict.expect(records > 200 and undecodable == 0, f"{version} {name}: {records} records, {undecodable} undecodable bytes")
+                verdict.expect(records > 200 and undecodable == 0, f"{case} {name}: {records} records, {undecodable} undecodable bytes")
                 for perf, perf_name in zip(perfs, names):
                     count, unknown, complaints = perf_count(perf, file)
                     verdict.expect(count == records and not unknown and not complaints,
-                                   f"{version} {name}: {perf_name} finds {count} records, unknown: {unknown[:3]} {complaints}")
+                                   f"{case} {name}: {perf_name} finds {count} records, unknown: {unknown[:3]} {complaints}")
     return verdict.status()
 
 
