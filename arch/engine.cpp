@@ -21,7 +21,8 @@ bool fp_trapped(const CpuState& s) {
     return fpen != 3 && !(fpen == 1 && s.el == 1);
 }
 
-/// AArch64.BranchAddr of the PC: where TCR_EL1.TBIn says so, the top byte of an address branched to is replaced by bit 55.
+/// AArch64.BranchAddr of the PC: where TCR_EL1.TBIn says so, the top byte of an address branched to is
+/// replaced by bit 55.
 u64 branch_address(const CpuState& s) {
     const bool upper_half = bit(s.pc, 55);
     const bool top_byte_ignored = bit(s.tcr_el1, upper_half ? 38 : 37);
@@ -36,7 +37,8 @@ Engine::Impl::Impl(Vcpu& vcpu) : v(vcpu), code(vcpu.ram()) {
     }
 }
 
-// ── Looking up code ──────────────────────────────────────────────────────────────────────────────────────────────
+// ── Looking up code
+// ──────────────────────────────────────────────────────────────────────────────────────────────
 
 Block* Engine::Impl::lookup() {
     if (clear_code) {
@@ -88,14 +90,16 @@ Block* Engine::Impl::decode_block(u64 pa) {
     return block;
 }
 
-// ── Segments: stretches of execution with one budget and one way of accounting ───────────────────────────────────
+// ── Segments: stretches of execution with one budget and one way of accounting
+// ───────────────────────────────────
 
 void Engine::Impl::begin_segment(s64 operations) {
     budget = operations;
     segment_budget = operations;
     segment_el = v.s.el;
     break_segment = false;
-    break_on_el_change = (v.observer() != nullptr && v.observer()->armed()) || v.pmu().overflow_depends_on_el();
+    break_on_el_change =
+        (v.observer() != nullptr && v.observer()->armed()) || v.pmu().overflow_depends_on_el();
 }
 
 void Engine::Impl::account() {
@@ -107,30 +111,31 @@ bool Engine::Impl::must_step() const {
     return fp_trapped(v.s) || v.s.il != 0 || v.software_step_active();
 }
 
-namespace {
-
 /// Reads the instruction at PC into `insn`, or takes the exception that comes in its place.
-std::optional<Exec> fetch(Vcpu& v, u32& insn) {
+std::optional<Exec> Engine::Impl::fetch(u32& insn) {
     if (v.software_step_active() && v.s.ss == 0) {
         return v.software_step();  // active-pending: the step is over
     }
     if (v.s.il != 0) {
         return v.illegal_state();
     }
+    if (holds(stopped)) {
+        const Position& at = stopped.at;
+        insn = mm::load_relaxed<u32>(v.ram().host(at.block->pa_page + (u64{at.index} << 2), sizeof(insn)));
+        return std::nullopt;
+    }
     const u64 pc = v.s.pc;
     if ((pc & 3) != 0) {
         return v.pc_alignment_fault();
     }
     const Translation t = v.mmu().translate(pc, AccessType::fetch, v.s.el == 1);
-    const u8* host = t.ok ? v.ram().host(t.pa, 4) : nullptr;
+    const u8* host = t.ok ? v.ram().host(t.pa, sizeof(insn)) : nullptr;
     if (host == nullptr) {
         return v.instruction_abort(pc, t.ok ? kFscExternalAbort : t.fsc);
     }
     insn = mm::load_relaxed<u32>(host);
     return std::nullopt;
 }
-
-}  // namespace
 
 Exec Engine::Impl::step(OpTrace* trace) {
     v.s.pc = branch_address(v.s);
@@ -142,7 +147,7 @@ Exec Engine::Impl::step(OpTrace* trace) {
     --budget;
     const bool stepping = v.software_step_active();
     u32 insn = 0;
-    if (const std::optional<Exec> instead = fetch(v, insn); instead) {
+    if (const std::optional<Exec> instead = fetch(insn); instead) {
         if (trace != nullptr) {
             trace->exception = true;
         }
@@ -184,11 +189,12 @@ Exec Engine::Impl::step(OpTrace* trace) {
 
 namespace {
 
-/// Marks an operation so that the loop stops there, for the time of one run. The run may clear the code cache; then the
-/// memory belongs to other operations and is left alone.
+/// Marks an operation so that the loop stops there, for the time of one run. The run may clear the code
+/// cache; then the memory belongs to other operations and is left alone.
 class StopMark {
   public:
-    StopMark(const CodeCache& cache, Op& op) : cache_(cache), clears_(cache.clears()), op_(op), code_(op.code) {
+    StopMark(const CodeCache& cache, Op& op)
+        : cache_(cache), clears_(cache.clears()), op_(op), code_(op.code) {
         op_.code = code_of(HotOp::stop_here);
     }
     ~StopMark() {
@@ -220,8 +226,8 @@ LoopExit to_loop_exit(Exec result) {
 
 }  // namespace
 
-/// Executes exactly `budget` operations unless something else ends the segment first. The end of the budget may lie inside
-/// a block, inside a fused operation or in a gap that NOPs left.
+/// Executes exactly `budget` operations unless something else ends the segment first. The end of the budget
+/// may lie inside a block, inside a fused operation or in a gap that NOPs left.
 LoopExit Engine::Impl::run_exactly() {
     while (budget > 0) {
         Position from = take_resume();
@@ -230,7 +236,10 @@ LoopExit Engine::Impl::run_exactly() {
             if (exit != LoopExit::budget || budget <= 0) {
                 return exit;
             }
-            Block* block = lookup();  // the one that did not fit
+            Block* block = known_block();  // the one that did not fit
+            if (block == nullptr) {
+                block = lookup();
+            }
             if (block == nullptr) {
                 --budget;
                 return LoopExit::boundary;
@@ -248,11 +257,8 @@ LoopExit Engine::Impl::run_exactly() {
 /// Runs from `from` to the position `budget` operations further on, which lies within the block.
 LoopExit Engine::Impl::run_part(const Position& from) {
     const unsigned stop_index = from.index + static_cast<unsigned>(budget);
-    Op* stop = from.op;
-    while (stop + 1 != from.block->end() && (stop + 1)->index <= stop_index) {
-        ++stop;
-    }
-    // `stop` is the last operation that starts at or before the position. When it starts before it, the position is in a
+    Op* stop = from.block->last_at_or_before(stop_index);
+    // When `stop` starts before it, the position is in a
     // gap of NOPs behind it, unless it stands for two instructions.
     const bool fused = from.block->remaining_from(*stop) - stop->tail > 1;
     if (stop->index < stop_index && !fused && stop + 1 != from.block->end()) {
@@ -278,59 +284,66 @@ LoopExit Engine::Impl::run_part(const Position& from) {
             return to_loop_exit(result);
         }
     }
-    remember_resume(from.block);
+    remember_stop(from.block, stop);
     return LoopExit::stop_here;
 }
 
-/// Once the operation at PC has been stepped, execution can go on inside `block`.
-void Engine::Impl::remember_resume(Block* block) {
-    const u64 next_pc = v.s.pc + 4;
-    const unsigned index = static_cast<unsigned>((next_pc & ~kPageMask) >> 2);
-    for (Op* op = block->ops(); op != block->end(); ++op) {
-        if (op->index == index && index > block->start && index < block->start + block->length) {
-            resume = {block, op, index};
-            resume_pc = next_pc;
-            resume_tag = jump_tag;
-            return;
-        }
+/// Notes that the operation at PC is in `block`, and where to go on once it has been stepped.
+void Engine::Impl::remember_stop(Block* block, Op* op) {
+    const unsigned index = static_cast<unsigned>((v.s.pc & ~kPageMask) >> 2);
+    stopped = {{block, op, index}, v.s.pc, jump_tag};
+    while (op != block->end() && op->index <= index) {
+        ++op;
+    }
+    const bool inside =
+        index + 1 < u32{block->start} + block->length;  // not where the block hands over to the next page
+    if (inside && op != block->end() && op->index == index + 1) {
+        resume = {{block, op, index + 1}, v.s.pc + 4, jump_tag};
     }
 }
 
 Engine::Impl::Position Engine::Impl::take_resume() {
-    const Position from = std::exchange(resume, Position{});
-    return resume_pc == v.s.pc && resume_tag == jump_tag && !clear_code ? from : Position{};
+    const StoppedAt from = std::exchange(resume, StoppedAt{});
+    return holds(from) ? from.at : Position{};
 }
 
-/// One segment of at most `limit` operations.
+/// One operation outside the loop; with `sampled`, traced for the observer.
+LoopExit Engine::Impl::run_one(bool sampled, bool observed) {
+    budget = segment_budget = 1;
+    OpTrace trace;
+    const Exec result = step(sampled ? &trace : nullptr);
+    account();
+    if (sampled) {
+        v.observer()->on_sample(trace);
+    } else if (observed) {
+        v.observer()->on_ops_executed(1);
+    }
+    return to_loop_exit(result);
+}
+
+/// One segment of at most `limit` operations: those up to the next sample, and the sampled one unless
+/// something comes between.
 LoopExit Engine::Impl::run_segment(u64 limit) {
     OpObserver* const observer = v.observer();
     const u64 until_sample = observer != nullptr ? observer->ops_until_sample() : ~u64{0};
+    const bool observed = until_sample != ~u64{0};
     if (must_step() || until_sample == 1) {
-        begin_segment(1);
-        OpTrace trace;
-        const bool sampled = until_sample == 1;
-        const Exec result = step(sampled ? &trace : nullptr);
-        account();
-        if (sampled) {
-            observer->on_sample(trace);
-        } else if (until_sample != ~u64{0}) {
-            observer->on_ops_executed(1);
-        }
-        return to_loop_exit(result);
+        return run_one(until_sample == 1, observed);
     }
     const bool sample_ahead = until_sample - 1 <= limit;
     begin_segment(static_cast<s64>(sample_ahead ? until_sample - 1 : limit));
     const u64 whole = static_cast<u64>(segment_budget);
-    LoopExit exit = sample_ahead || whole < kMaxBlockLength ? run_exactly() : loop(Position{});
-    if (exit == LoopExit::budget && sample_ahead) {
-        exit = LoopExit::boundary;
-    }
+    const LoopExit exit = sample_ahead || whole < kMaxBlockLength ? run_exactly() : loop(Position{});
     const u64 executed = executed_in_segment();
     account();
-    if (until_sample != ~u64{0} && executed != 0) {
+    if (observed && executed != 0) {
         observer->on_ops_executed(executed);
     }
-    return exit;
+    if (exit != LoopExit::budget || !sample_ahead) {
+        return exit;
+    }
+    const bool undisturbed = executed < limit && !v.pins.attention() && !v.irq_deliverable();
+    return undisturbed && observer->ops_until_sample() == 1 ? run_one(true, true) : LoopExit::boundary;
 }
 
 RunResult Engine::Impl::run(u64 limit) {
@@ -372,7 +385,8 @@ RunResult Engine::Impl::run(u64 limit) {
     }
 }
 
-// ── The interface ────────────────────────────────────────────────────────────────────────────────────────────────
+// ── The interface
+// ────────────────────────────────────────────────────────────────────────────────────────────────
 
 Engine::Engine(Vcpu& vcpu) : impl_(std::make_unique<Impl>(vcpu)) {}
 

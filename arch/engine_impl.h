@@ -1,8 +1,9 @@
-// The state of the interpreting engine, shared by its three parts: engine.cpp (budgets, sampling, looking up code),
-// lower.cpp (instructions to operations) and interpreter.cpp (the loop).
+// The state of the interpreting engine, shared by its three parts: engine.cpp (budgets, sampling, looking up
+// code), lower.cpp (instructions to operations) and interpreter.cpp (the loop).
 #pragma once
 
 #include <array>
+#include <optional>
 
 #include "arch/code_cache.h"
 #include "arch/decode.h"
@@ -29,19 +30,22 @@ struct Engine::Impl {
     Vcpu& v;
     CodeCache code;
 
-    // ── Budget accounting ────────────────────────────────────────────────────────────────────────────────────────
-    s64 budget = 0;            // operations the loop may still execute; the loop keeps it in a register
-    s64 budget_now = 0;        // the register's value at the last call out of the loop
-    s64 segment_budget = 0;    // value of `budget` when the current segment began
-    u64 total_before = 0;      // operations executed before the current segment
+    // ── Budget accounting
+    // ────────────────────────────────────────────────────────────────────────────────────────
+    s64 budget = 0;          // operations the loop may still execute; the loop keeps it in a register
+    s64 budget_now = 0;      // the register's value at the last call out of the loop
+    s64 segment_budget = 0;  // value of `budget` when the current segment began
+    u64 total_before = 0;    // operations executed before the current segment
     bool in_loop = false;
 
-    // ── What ends a segment ──────────────────────────────────────────────────────────────────────────────────────
-    bool break_segment = false;        // set by observer_changed()
-    bool break_on_el_change = false;   // the observer or the PMU counts per Exception level
+    // ── What ends a segment
+    // ──────────────────────────────────────────────────────────────────────────────────────
+    bool break_segment = false;       // set by observer_changed()
+    bool break_on_el_change = false;  // the observer or the PMU counts per Exception level
     u8 segment_el = 1;
 
-    // ── Looking up code by virtual address ───────────────────────────────────────────────────────────────────────
+    // ── Looking up code by virtual address
+    // ───────────────────────────────────────────────────────────────────────
     struct JumpEntry {
         u64 va = ~u64{0};
         u64 tag = 0;
@@ -49,23 +53,32 @@ struct Engine::Impl {
     };
     static constexpr unsigned kJumpEntries = 4096;
     std::array<JumpEntry, kJumpEntries> jump_cache{};
-    u64 jump_tag = 1;          // generation << 16 | fetch context
+    u64 jump_tag = 1;  // generation << 16 | fetch context
     u64 generation = 1;
-    bool clear_code = false;   // the code cache is full or was invalidated as a whole
+    bool clear_code = false;  // the code cache is full or was invalidated as a whole
 
-    static unsigned jump_index(u64 va) { return static_cast<unsigned>((va >> 2) ^ (va >> 14)) & (kJumpEntries - 1); }
+    static unsigned jump_index(u64 va) {
+        return static_cast<unsigned>((va >> 2) ^ (va >> 14)) & (kJumpEntries - 1);
+    }
 
-    /// The block at PC, decoding it if need be; nullptr after a fetch exception was taken (PC is then the vector).
+    /// The block at PC, decoding it if need be; nullptr after a fetch exception was taken (PC is then the
+    /// vector).
     Block* lookup();
+    /// The block at PC if it was looked up before and nothing has changed since; else nullptr.
+    Block* known_block() const {
+        const JumpEntry& entry = jump_cache[jump_index(v.s.pc)];
+        return entry.va == v.s.pc && entry.tag == jump_tag && !clear_code ? entry.block : nullptr;
+    }
     /// The block at guest-physical `pa`, in RAM, decoding it if need be.
     Block* block_at(u64 pa);
     Block* decode_block(u64 pa);
 
-    // ── Execution ────────────────────────────────────────────────────────────────────────────────────────────────
+    // ── Execution
+    // ────────────────────────────────────────────────────────────────────────────────────────────────
     RunResult run(u64 budget);
 
-    /// A place inside a block: the next instruction to execute, and the operation that stands for it (or, in a gap of
-    /// NOPs, the next one).
+    /// A place inside a block: the next instruction to execute, and the operation that stands for it (or, in
+    /// a gap of NOPs, the next one).
     struct Position {
         Block* block = nullptr;
         Op* op = nullptr;
@@ -81,23 +94,37 @@ struct Engine::Impl {
     Exec step(OpTrace* trace);
     LoopExit run_exactly();
     LoopExit run_part(const Position& from);
-    void remember_resume(Block* block);
+    void remember_stop(Block* block, Op* op);
     /// Finishes the segment: tells PMU and observer what was executed.
     void account();
-    u64 executed_in_segment() const { return static_cast<u64>(segment_budget - (in_loop ? budget_now : budget)); }
+    u64 executed_in_segment() const {
+        return static_cast<u64>(segment_budget - (in_loop ? budget_now : budget));
+    }
     void begin_segment(s64 operations);
     bool must_step() const;
+    LoopExit run_one(bool sampled, bool observed);
     LoopExit run_segment(u64 limit);
 
-    // Where the loop can go on inside a block after a sampled operation, provided nothing was invalidated meanwhile.
+    std::optional<Exec> fetch(u32& insn);
+
+    // The place the loop stopped at within a block, to step the sampled operation and go on behind it. Holds
+    // while PC and the context are as they were and nothing was invalidated.
+    struct StoppedAt {
+        Position at;
+        u64 pc = 0;
+        u64 tag = 0;
+    };
+    bool holds(const StoppedAt& place) const {
+        return place.at.block != nullptr && place.pc == v.s.pc && place.tag == jump_tag && !clear_code;
+    }
     Position take_resume();
-    Position resume;
-    u64 resume_pc = 0;
-    u64 resume_tag = 0;
+    StoppedAt stopped;  // the next operation is inside this block ...
+    StoppedAt resume;   // ... and behind it, execution can go on here
 };
 
-/// Fills `ops` (room for `length` + 1) from `length` instructions at `words`, the first at position `start` of its page;
-/// stops early at an instruction that always leaves the block. Returns the instructions taken; `op_count` is set.
+/// Fills `ops` (room for `length` + 1) from `length` instructions at `words`, the first at position `start`
+/// of its page; stops early at an instruction that always leaves the block. Returns the instructions taken;
+/// `op_count` is set.
 unsigned lower_block(Vcpu& v, const u8* page, unsigned start, Op* ops, unsigned& op_count);
 
 /// False until the loop was called for the first time in the program: that call only makes its labels known.

@@ -187,8 +187,7 @@ LoopExit Engine::Impl::loop(const Position& from) {
         remaining -= from.remaining();
         goto* op->code;
     }
-    target = cpu.s.pc;
-    goto lookup_target;
+    GO(cpu.s.pc);
 
     // ── The loop's own business ──────────────────────────────────────────────────────────────────────────────────
 

@@ -107,14 +107,17 @@ u8 walk_fault_code(const mm::WalkResult& result) {
     return fsc::kExternalAbortOnWalk | result.level;
 }
 
-// ── Registers and address spaces ─────────────────────────────────────────────────────────────────────────────────
+// ── Registers and address spaces
+// ─────────────────────────────────────────────────────────────────────────────────
 
 Mmu::Impl::Impl(Vcpu& vcpu) : v(vcpu), space_of_asid(65536, kNoAddressSpace) {}
 
 void Mmu::Impl::registers_changed(const Registers& now) {
-    constexpr u64 kNoFlushTcr = u64{1} << kTcrA1 | u64{1} << kTcrAs;  // which ASID is current: tags see to that
+    constexpr u64 kNoFlushTcr = u64{1} << kTcrA1 | u64{1}
+                                                       << kTcrAs;  // which ASID is current: tags see to that
     const bool flush = ((seen.sctlr ^ now.sctlr) & kSctlrTranslationBits) != 0 ||
                        ((seen.tcr ^ now.tcr) & ~kNoFlushTcr) != 0 || seen.mair != now.mair;
+    ++generation;
     seen = now;
     enabled = bit(now.sctlr, kSctlrM);
     check_alignment = bit(now.sctlr, kSctlrA);
@@ -185,7 +188,8 @@ void Mmu::Impl::update_context() {
     }
 }
 
-// ── Lookup and refill ────────────────────────────────────────────────────────────────────────────────────────────
+// ── Lookup and refill
+// ────────────────────────────────────────────────────────────────────────────────────────────
 
 PageLookup Mmu::Impl::lookup_flat(u64 va, AccessType type) {
     if ((va >> kPhysicalBits) != 0) {
@@ -305,7 +309,8 @@ bool Mmu::Impl::was_fetched(u64 page) const {
     return false;
 }
 
-// ── Maintenance ──────────────────────────────────────────────────────────────────────────────────────────────────
+// ── Maintenance
+// ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 void Mmu::Impl::tlbi_va(u64 va, AddressSpace of) {
     const u64 page = page_key(va);
@@ -344,6 +349,7 @@ Mmu::~Mmu() = default;
 void Mmu::tlbi(TlbiOp op, u64 va, u16 asid) {
     Impl& m = *impl_;
     asid &= m.asid_mask;
+    ++m.generation;
     switch (op) {
         case TlbiOp::all:
             ++m.maintenance.half[0];
@@ -369,6 +375,10 @@ const TlbMaintenance& Mmu::maintenance() const {
     return impl_->maintenance;
 }
 
+const u64& Mmu::generation() const {
+    return impl_->generation;
+}
+
 void Mmu::update_context() {
     impl_->update_context();
 }
@@ -381,7 +391,7 @@ u16 Mmu::fetch_context() const {
 
 Translation Mmu::translate(u64 va, AccessType type, bool privileged, bool ignore_pan) {
     Impl& m = *impl_;
-    const Privilege privilege = !privileged                       ? Privilege::el0
+    const Privilege privilege = !privileged                    ? Privilege::el0
                                 : ignore_pan || m.v.s.pan == 0 ? Privilege::el1
                                                                : Privilege::el1_pan;
     const PageLookup found = m.lookup(va, type, privilege);
@@ -414,7 +424,8 @@ u64 Mmu::address_translation(u64 va, AtKind kind, bool is_write) {
     const auto fault = [](u8 code) { return kRes1 | u64{code} << 1 | 1; };
     Impl& m = *impl_;
     if (!m.enabled) {
-        return (va >> kPhysicalBits) != 0 ? fault(fsc::kAddressSize) : (va & kPageMask) | kRes1 | kOuterShareable << 7;
+        return (va >> kPhysicalBits) != 0 ? fault(fsc::kAddressSize)
+                                          : (va & kPageMask) | kRes1 | kOuterShareable << 7;
     }
     const mm::WalkResult result = m.walk(va, true);
     if (result.fault != mm::WalkFault::none) {
@@ -425,7 +436,8 @@ u64 Mmu::address_translation(u64 va, AtKind kind, bool is_write) {
     if (kind != AtKind::el0) {
         privilege = kind == AtKind::el1_pan && m.v.s.pan != 0 ? Privilege::el1_pan : Privilege::el1;
     }
-    if ((page.permissions & permission_bit(is_write ? AccessType::write : AccessType::read, privilege)) == 0) {
+    if ((page.permissions & permission_bit(is_write ? AccessType::write : AccessType::read, privilege)) ==
+        0) {
         return fault(fsc::kPermission | page.level);
     }
     const u64 shareability = page.device ? kOuterShareable : bits(result.descriptor, 9, 8);
@@ -444,7 +456,8 @@ void Vcpu::begin_trace(OpTrace* trace) {
 
 void Vcpu::end_trace() {
     trace_ = nullptr;
-    mmu_->update_context();
+    ctx_ = mmu_->impl().data_context;
+    unprivileged_ctx_ = mmu_->impl().user_context;
 }
 
 }  // namespace vmm::arch

@@ -64,6 +64,9 @@ class Mmu {
     /// TLBI so far, own and remote: whoever keeps a translation compares what concerns it.
     const TlbMaintenance& maintenance() const;
 
+    /// Counts all that may change a translation at once: TLBI and changes of translation registers.
+    const u64& generation() const;
+
     /// Recomputes what depends on SCTLR/TCR/TTBR/MAIR and the current EL/PAN (called by Vcpu::context_changed).
     void update_context();
 

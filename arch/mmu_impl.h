@@ -37,6 +37,7 @@ struct Mmu::Impl {
     Vcpu& v;
     UnifiedTlb tlb;
     TlbMaintenance maintenance;
+    u64 generation = 1;
 
     // ── Derived from registers ───────────────────────────────────────────────────────────────────────────────────
     struct Registers {

@@ -10,8 +10,8 @@
 
 namespace vmm::arch {
 
-/// Inputs of one PE, set from any thread. `attention` is the word the run loop polls at every block: its sign bit is set
-/// whenever the loop has something to look at; the loop clears it before looking.
+/// Inputs of one PE, set from any thread. `attention` is the word the run loop polls at every block: its sign
+/// bit is set whenever the loop has something to look at; the loop clears it before looking.
 class Pins {
   public:
     /// Level of the IRQ input (from the GIC).
@@ -33,9 +33,10 @@ class Pins {
 
     /// True when kick() was called since the last take_attention().
     bool attention() const { return attention_.load(std::memory_order_seq_cst) != 0; }
-    bool take_attention() { return attention_.exchange(0, std::memory_order_seq_cst) != 0; }
+    bool take_attention() { return attention() && attention_.exchange(0, std::memory_order_seq_cst) != 0; }
 
-    /// Blocks until kick() or for `ns` nanoseconds (host time); returns at once when attention is already set.
+    /// Blocks until kick() or for `ns` nanoseconds (host time); returns at once when attention is already
+    /// set.
     void park(u64 ns) {
         std::unique_lock lock(mutex_);
         // Pairs with kick(): either it sees parked_, or the predicate sees attention_.
@@ -57,7 +58,8 @@ class Pins {
     std::condition_variable wake_;
 };
 
-/// A level-sensitive wire into an interrupt controller. Devices, timers and the profiling unit hold the near end.
+/// A level-sensitive wire into an interrupt controller. Devices, timers and the profiling unit hold the near
+/// end.
 class IrqLine {
   public:
     IrqLine() = default;

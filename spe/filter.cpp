@@ -6,8 +6,8 @@ namespace vmm::spe {
 
 namespace {
 
-/// Types with their mask bit set must be as selected; of the others any selected one is enough, if one is. Without the
-/// extended filter no mask bit exists, and nothing selected means all.
+/// Types with their mask bit set must be as selected; of the others any selected one is enough, if one is.
+/// Without the extended filter no mask bit exists, and nothing selected means all.
 bool type_matches(u64 pmsfcr, u64 flags) {
     const u64 selected = pmsfcr::Types::get(pmsfcr);
     const u64 exact = pmsfcr::Mask::get(pmsfcr);
@@ -33,9 +33,15 @@ FilterMatches filter_matches(const FilterRegisters& registers, u64 filterable, c
                            data_source_matches(registers.pmsdsfr, sample)};
 }
 
-// UNPREDICTABLE: a filter that is enabled but selects nothing is off, so that a guest that programs it badly still gets
-// data; so are both event filters when one event is required and excluded at once.
+constexpr u64 kEnables =
+    pmsfcr::Fe::kMask | pmsfcr::Ft::kMask | pmsfcr::Fl::kMask | pmsfcr::FnE::kMask | pmsfcr::Fds::kMask;
+
+// UNPREDICTABLE: a filter that is enabled but selects nothing is off, so that a guest that programs it badly
+// still gets data; so are both event filters when one event is required and excluded at once.
 FilterResult filter(const FilterRegisters& registers, u64 filterable, const Sample& sample) {
+    if ((registers.pmsfcr & kEnables) == 0) [[likely]] {
+        return {};
+    }
     const u64 required = registers.pmsevfr & filterable;
     const u64 excluded = registers.pmsnevfr & filterable;
     const u64 minimum = pmslatfr::MinLat::get(registers.pmslatfr);
@@ -52,7 +58,8 @@ FilterResult filter(const FilterRegisters& registers, u64 filterable, const Samp
     result.inverted_events = !use_inverted || (sample.events & excluded) == 0;
     result.type = pmsfcr::Ft::get(registers.pmsfcr) == 0 || type_matches(registers.pmsfcr, sample.type.flags);
     result.latency = !use_latency || sample.total_latency >= minimum;
-    result.data_source = pmsfcr::Fds::get(registers.pmsfcr) == 0 || data_source_matches(registers.pmsdsfr, sample);
+    result.data_source =
+        pmsfcr::Fds::get(registers.pmsfcr) == 0 || data_source_matches(registers.pmsdsfr, sample);
     return result;
 }
 

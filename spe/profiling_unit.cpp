@@ -1,13 +1,13 @@
 #include "spe/profiling_unit.h"
 
 #include <algorithm>
-#include <cstring>
 
 #include "arch/pmu.h"
 #include "arch/vcpu.h"
 #include "spe/make_model.h"
 #include "spe/max_buffer_size.h"
 #include "spe/op_type.h"
+#include "spe/owner_regime.h"
 #include "vmm/base/check.h"
 #include "vmm/base/log.h"
 
@@ -59,45 +59,6 @@ ProfilingConfig with_memory_system(ProfilingConfig config, unsigned core) {
 }
 
 }  // namespace
-
-/// The EL1&0 regime of the vCPU: buffer writes are privileged, and PSTATE.PAN does not apply to them.
-class ProfilingUnit::OwnerRegime final : public BufferRegime, public RecordSink {
-  public:
-    explicit OwnerRegime(arch::Vcpu& vcpu) : v_(vcpu) {}
-
-    StoreResult store(u64 va, std::span<const u8> bytes) override {
-        const arch::Translation t = v_.mmu().translate(va, arch::AccessType::write, true, true);
-        if (!t.ok) {
-            return {StoreResult::Kind::fault, t.fsc};
-        }
-        u8* host = v_.ram().host(t.pa, bytes.size());
-        if (host == nullptr) {
-            return {StoreResult::Kind::external_abort, 0};
-        }
-        if ((t.pa | bytes.size()) % sizeof(u64) != 0) {
-            for (const u8 byte : bytes) {
-                mm::store_relaxed<u8>(host++, byte);
-            }
-            return {};
-        }
-        for (std::size_t i = 0; i < bytes.size(); i += sizeof(u64)) {
-            u64 word = 0;
-            std::memcpy(&word, &bytes[i], sizeof(word));
-            mm::store_relaxed<u64>(host + i, word);
-        }
-        return {};
-    }
-
-    mm::RangeRegime regime(u64 va) const override { return v_.mmu().range_regime(va); }
-    arch::TlbMaintenance maintenance() const override { return v_.mmu().maintenance(); }
-    bool start_fence(arch::StoreFence& fence, const mm::TableWatch& watch) override {
-        fence.start(v_);
-        return v_.config.table_watch == &watch;
-    }
-
-  private:
-    arch::Vcpu& v_;
-};
 
 ProfilingUnit::ProfilingUnit(arch::Vcpu& vcpu, const ProfilingConfig& config, mm::HostMemory* memory)
     : v_(vcpu),
@@ -222,8 +183,11 @@ void ProfilingUnit::complete(Sample& sample) const {
 /// Before filtering, and whatever PMSFCR_EL1 enables: what kind of operation it is and which filters it would pass.
 void ProfilingUnit::count_filter_events(const Sample& sample) {
     arch::Pmu& pmu = v_.pmu();
+    if (!pmu.active()) [[likely]] {
+        return;
+    }
     pmu.count(kSampleFeed, 1);
-    if (!v_.pmu().active() || config_.pmsver < kSpeV1p2) {
+    if (config_.pmsver < kSpeV1p2) {
         return;
     }
     const FilterMatches matches = filter_matches(filters_, masks_.pmsevfr, sample);
@@ -293,7 +257,9 @@ void ProfilingUnit::take_sample(const arch::OpTrace& trace) {
     }
     Sample sample = model_->evaluate(trace);
     add_optional_facts(sample, trace);
-    busy_until_ = v_.ops_executed() + sample.total_latency;
+    if (features_.collisions) {
+        busy_until_ = v_.ops_executed() + sample.total_latency;
+    }
     const FilterResult result = filter(filters_, masks_.pmsevfr, sample);
     count_filter_events(sample);
     if (!result.keep()) {

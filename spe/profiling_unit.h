@@ -25,6 +25,8 @@
 
 namespace vmm::spe {
 
+class OwnerRegime;
+
 struct ProfilingConfig {
     u8 pmsver = kSpeV1p2;       // ID_AA64DFR0_EL1.PMSVer, 1..5
     FeatureOptions features{};  // a combination that invalid_features() accepts
@@ -105,8 +107,6 @@ class ProfilingUnit final : public arch::OpObserver {
     void on_sample(const arch::OpTrace& trace) override;
 
   private:
-    class OwnerRegime;
-
     /// A count with one writer and any readers.
     class Counter {
       public:

@@ -1,6 +1,8 @@
 #include "spe/record_encoder.h"
 
 #include <algorithm>
+#include <bit>
+#include <cstring>
 
 #include "vmm/base/check.h"
 
@@ -31,24 +33,29 @@ constexpr u8 size_code(unsigned bytes) {
 
 class PacketWriter {
   public:
-    explicit PacketWriter(Record& record) : record_(record) {}
-
     void packet(u8 header, u64 payload, unsigned bytes) {
-        VMM_CHECK(at_ + 1 + bytes <= record_.size());
-        record_[at_++] = header;
-        for (unsigned i = 0; i < bytes; ++i) {
-            record_[at_++] = static_cast<u8>(payload >> (8 * i));
-        }
+        VMM_CHECK(at_ + 1 + bytes <= kRecordBytes);
+        room_[at_] = header;
+        static_assert(std::endian::native == std::endian::little, "packets are little-endian");
+        std::memcpy(&room_[at_ + 1], &payload,
+                    sizeof(payload));  // all of it; the next packet begins behind what counts
+        at_ += 1 + bytes;
     }
     void address(AddressIndex index, u64 payload) { packet(static_cast<u8>(kAddress + index), payload, 8); }
     void counter(CounterIndex index, u32 cycles, unsigned counter_bits) {
         packet(static_cast<u8>(kCounter + index), std::min<u64>(cycles, ones(counter_bits)), 2);
     }
 
-    unsigned size() const { return static_cast<unsigned>(at_); }
+    /// Behind the packets comes padding, which is zero.
+    EncodedRecord record() const {
+        EncodedRecord record;
+        std::memcpy(record.bytes.data(), room_.data(), at_);
+        record.size = static_cast<unsigned>(at_);
+        return record;
+    }
 
   private:
-    Record& record_;
+    std::array<u8, kRecordBytes + sizeof(u64)> room_;
     std::size_t at_ = 0;
 };
 
@@ -63,8 +70,7 @@ u64 physical_address_payload(u64 pa) {
 }
 
 EncodedRecord encode_record(const Sample& sample, const RecordFormat& format) {
-    EncodedRecord record;
-    PacketWriter out(record.bytes);
+    PacketWriter out;
     if (sample.context_el1) {
         out.packet(kContextEl1, *sample.context_el1, 4);
     }
@@ -88,7 +94,8 @@ EncodedRecord encode_record(const Sample& sample, const RecordFormat& format) {
         out.address(kDataPa, physical_address_payload(*sample.pa));
     }
     if (sample.data_source) {
-        out.packet(kDataSource | size_code(format.data_source_bytes), *sample.data_source, format.data_source_bytes);
+        out.packet(kDataSource | size_code(format.data_source_bytes), *sample.data_source,
+                   format.data_source_bytes);
     }
     out.packet(static_cast<u8>(kOperationType + static_cast<u8>(sample.type.packet)), sample.type.payload, 1);
     out.packet(kEvents | size_code(format.event_bytes), sample.events, format.event_bytes);
@@ -97,8 +104,7 @@ EncodedRecord encode_record(const Sample& sample, const RecordFormat& format) {
     } else {
         out.packet(kEnd, 0, 0);
     }
-    record.size = out.size();
-    return record;
+    return out.record();
 }
 
 }  // namespace vmm::spe

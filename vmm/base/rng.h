@@ -17,7 +17,7 @@ class Rng {
     }
 
     /// A value in [0, bound); bound > 0.
-    u64 below(u64 bound) { return next() % bound; }
+    u64 below(u64 bound) { return static_cast<u64>((u128{next()} * bound) >> 64); }
 
   private:
     u64 state_;
