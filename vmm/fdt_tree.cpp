@@ -61,6 +61,8 @@ void write_chosen(FdtWriter& fdt, const FdtInput& input) {
     const auto node = fdt.node("chosen");
     fdt.text("bootargs", input.command_line);
     fdt.cells64("kaslr-seed", {input.kaslr_seed});
+    // Without it Linux draws random numbers the slow way, for every system call, until interrupts have given it enough.
+    fdt.cells("rng-seed", input.rng_seed);
     fdt.text("stdout-path", "serial0");
     if (input.initrd.size != 0) {
         fdt.cells64("linux,initrd-start", {input.initrd.pa});

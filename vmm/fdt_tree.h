@@ -1,6 +1,7 @@
 // The machine's device tree.
 #pragma once
 
+#include <array>
 #include <string>
 #include <vector>
 
@@ -17,6 +18,7 @@ struct FdtInput {
     mm::GuestRange initrd;  // size 0: none
     std::string command_line;
     u64 kaslr_seed = 0;
+    std::array<u32, 16> rng_seed{};  // what the guest's random number generator begins with
     bool pmu = false;
     std::vector<bool> spe_cpus;   // which have SPE: none, or one entry for each
     unsigned spe_intid = 21;      // a private interrupt

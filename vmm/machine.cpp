@@ -43,8 +43,11 @@ u64 most_pinned_bytes(const MachineConfig& config) {
     return config.spe.enabled && buffer != 0 ? config.spe.count(config.cpus) * (buffer + tables) : 0;
 }
 
-/// Random numbers that are the same in every run, for --clock=insn.
-devices::virtio::Entropy::Source repeatable_source() {
+/// Where the guest's random numbers come from; with --clock=insn they are the same in every run.
+devices::virtio::Entropy::Source entropy_source(ClockKind clock) {
+    if (clock != ClockKind::insn) {
+        return devices::virtio::Entropy::host_source();
+    }
     return [rng = std::make_shared<Rng>(1)](std::span<u8> bytes) {
         for (u8& byte : bytes) {
             byte = static_cast<u8>(rng->next() >> 32);
@@ -109,8 +112,7 @@ Result<> Machine::open_virtio_devices() {
         virtio_devices_.push_back(*std::move(opened));
     }
     if (config_.rng) {
-        virtio_devices_.push_back(std::make_unique<Entropy>(
-            config_.clock == ClockKind::insn ? repeatable_source() : Entropy::host_source(), threading));
+        virtio_devices_.push_back(std::make_unique<Entropy>(entropy_source(config_.clock), threading));
     }
     if (config_.console == ConsoleKind::virtio) {
         auto console = std::make_unique<Console>(output_, threading);
@@ -132,6 +134,8 @@ Result<> Machine::build_tree() {
     input.initrd = plan_.initrd;
     input.command_line = kernel_command_line(config_);
     input.kaslr_seed = config_.kaslr_seed;
+    const std::span<u32> seed(input.rng_seed);
+    entropy_source(config_.clock)({reinterpret_cast<u8*>(seed.data()), seed.size_bytes()});
     input.pmu = config_.pmu;
     for (unsigned i = 0; i < config_.cpus; ++i) {
         input.spe_cpus.push_back(config_.spe.on_cpu(i));

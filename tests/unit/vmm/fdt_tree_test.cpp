@@ -81,11 +81,13 @@ TEST_CASE("the tree tells Linux how it was started") {
     REQUIRE(tree.cell64("/memory@80000000", "reg", 1) == u64{2000} << 20);
 }
 
-TEST_CASE("a KASLR seed is passed on as it is, and no initrd leaves no trace") {
+TEST_CASE("seeds are passed on as they are, and no initrd leaves no trace") {
     FdtInput input;
     input.ram = {kRamBase, u64{64} << 20};
     input.kaslr_seed = 0x0123'4567'89AB'CDEF;
+    input.rng_seed = {0x8899'AABB, 0xCCDD'EEFF};
     const Tree tree(input);
+    REQUIRE(tree.cell64("/chosen", "rng-seed") == 0x8899'AABB'CCDD'EEFF);
     REQUIRE(tree.cell64("/chosen", "kaslr-seed") == 0x0123'4567'89AB'CDEF);
     REQUIRE_FALSE(tree.has_property("/chosen", "linux,initrd-start"));
 }
