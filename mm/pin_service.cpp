@@ -9,6 +9,7 @@
 #include "mm/host_limits.h"
 #include "mm/range_set.h"
 #include "vmm/base/log.h"
+#include "vmm/base/thread_time.h"
 
 namespace vmm::mm {
 
@@ -174,9 +175,12 @@ void PinService::work() {
             queue_.pop_front();
         }
         const auto start = Clock::now();
+        const u64 cpu_start = thread_cpu_ns();
         process(next);
+        const u64 cpu_us = (thread_cpu_ns() - cpu_start) / 1000;
         const auto us = std::chrono::duration_cast<std::chrono::microseconds>(Clock::now() - start).count();
         stats_.longest_request_us = std::max(stats_.longest_request_us, static_cast<u64>(us));
+        stats_.longest_request_cpu_us = std::max(stats_.longest_request_cpu_us, cpu_us);
     }
     sweep();
 }

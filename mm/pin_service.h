@@ -41,7 +41,9 @@ struct PinServiceStats {
     u64 lost = 0;             // times that pins vanished or were taken from an enabled buffer
     u64 pressure_events = 0;  // times the host said it is short of memory
     u64 live = 0;             // buffers held now
-    u64 longest_request_us = 0;  // from taking a request up to its end, on the service's thread
+    // From taking a request up to its end, on the service's thread: as time went by, and as processor time of the thread.
+    u64 longest_request_us = 0;
+    u64 longest_request_cpu_us = 0;
 };
 
 class PinService {

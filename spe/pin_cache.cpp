@@ -5,6 +5,7 @@
 #include <iterator>
 
 #include "vmm/base/bits.h"
+#include "vmm/base/thread_time.h"
 
 namespace vmm::spe {
 
@@ -195,6 +196,14 @@ void PinCache::miss(Window window, BufferRegime& regime) {
     ask(window, key);
 }
 
+void PinCache::timed_miss(Window window, BufferRegime& regime) {
+    const u64 start = now_ns();
+    const u64 cpu_start = thread_cpu_ns();
+    miss(window, regime);
+    stats_.slowest_cpu_ns = std::max(stats_.slowest_cpu_ns, thread_cpu_ns() - cpu_start);
+    stats_.slowest_ns = std::max(stats_.slowest_ns, now_ns() - start);
+}
+
 /// Asks for `window`. The interval that it meets, if any, is replaced, and what that one held is kept where it is still
 /// mapped; else the one used least recently is.
 void PinCache::ask(Window window, const mm::RangeRegime& key) {
@@ -247,9 +256,7 @@ void PinCache::enable(u64 pointer, u64 limit, BufferRegime& regime) {
     if (hit(wanted, regime)) {
         return;
     }
-    const u64 start = now_ns();
-    miss(wanted, regime);
-    stats_.slowest_ns = std::max(stats_.slowest_ns, now_ns() - start);
+    timed_miss(wanted, regime);
 }
 
 void PinCache::advance(u64 pointer, u64 limit, BufferRegime& regime) {
@@ -257,9 +264,8 @@ void PinCache::advance(u64 pointer, u64 limit, BufferRegime& regime) {
     ++clock_;
     if (!hit(wanted, regime)) {
         ++stats_.advances;
-        miss(wanted, regime);
+        timed_miss(wanted, regime);
     }
-
 }
 
 }  // namespace vmm::spe

@@ -45,7 +45,10 @@ struct PinCacheStats {
     u64 pages_walked = 0;    // descriptors looked at
     u64 failures = 0;        // what was enabled could not be pinned
     u64 bytes = 0;           // held now, buffer and tables, extents shared with others included
-    u64 slowest_ns = 0;      // the longest that an enable without a plain hit has kept the PE's thread
+    // The longest that an enable or an advance without a plain hit has kept the PE's thread: as time went by, and as
+    // processor time of the thread, which is the work alone.
+    u64 slowest_ns = 0;
+    u64 slowest_cpu_ns = 0;
 };
 
 /// Owner thread only; what it shares with other threads is HostMemory's.
@@ -122,6 +125,7 @@ class PinCache {
     void count_answer(Interval& interval);
     void ask(Window window, const mm::RangeRegime& key);
     void miss(Window window, BufferRegime& regime);
+    void timed_miss(Window window, BufferRegime& regime);
 
     mm::HostMemory& memory_;
     std::shared_ptr<mm::PinClient> client_ = std::make_shared<mm::PinClient>();

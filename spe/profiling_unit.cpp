@@ -390,6 +390,7 @@ void ProfilingUnit::publish_pin_stats() {
     publish(counters_.walks, now.walks);
     publish(counters_.advances, now.advances);
     publish(counters_.pin_slowest_ns, now.slowest_ns);
+    publish(counters_.pin_slowest_cpu_ns, now.slowest_cpu_ns);
     publish(counters_.pages_walked, now.pages_walked);
     publish(counters_.pin_failures, now.failures);
     publish(counters_.pinned_bytes, now.bytes);
@@ -550,7 +551,8 @@ ProfilingStats ProfilingUnit::stats() const {
                      .pages_walked = c.pages_walked.get(),
                      .failures = c.pin_failures.get(),
                      .bytes = c.pinned_bytes.get(),
-                     .slowest_ns = c.pin_slowest_ns.get()}};
+                     .slowest_ns = c.pin_slowest_ns.get(),
+                     .slowest_cpu_ns = c.pin_slowest_cpu_ns.get()}};
 }
 
 }  // namespace vmm::spe

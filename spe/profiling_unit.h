@@ -120,7 +120,7 @@ class ProfilingUnit final : public arch::OpObserver {
         Counter population, samples, filtered, discarded, collisions, dropped, records, bytes, buffer_full, faults, too_large,
             ignored_aborts, shortages, blackout;
         Counter enables, hits, pending_hits, table_hits, walks, advances, pages_walked, pin_failures, pinned_bytes,
-            pin_slowest_ns;
+            pin_slowest_ns, pin_slowest_cpu_ns;
     };
 
     /// The gate of set_stop(): everything but the registers themselves asks here, not the buffer.

@@ -3,6 +3,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <fstream>
 #include <iterator>
@@ -47,6 +48,7 @@ constexpr CounterRow<Cache> kPinCacheCounters[] = {
     {"failures", &Cache::failures},
     {"bytes", &Cache::bytes},
     {"slowest_ns", &Cache::slowest_ns},
+    {"slowest_cpu_ns", &Cache::slowest_cpu_ns},
 };
 
 using Pins = mm::PinStats;
@@ -72,6 +74,7 @@ constexpr CounterRow<Service> kPinServiceCounters[] = {
     {"pressure_events", &Service::pressure_events},
     {"live", &Service::live},
     {"longest_request_us", &Service::longest_request_us},
+    {"longest_request_cpu_us", &Service::longest_request_cpu_us},
 };
 
 // A counter without a row does not compile.
@@ -147,13 +150,19 @@ Json to_json(const mm::PinStats& stats) {
     return counters(stats, kPinCounters);
 }
 
+bool is_maximum(std::string_view name) {
+    return name.starts_with("slowest_");
+}
+
 void add_counters(Json& sum, const Json& other) {
     for (const auto& item : other.items()) {
         if (item.value().is_object()) {
             add_counters(sum[item.key()], item.value());
         } else if (item.value().is_number_unsigned()) {
             Json& total = sum[item.key()];
-            total = (total.is_null() ? u64{0} : total.get<u64>()) + item.value().get<u64>();
+            const u64 before = total.is_null() ? u64{0} : total.get<u64>();
+            const u64 value = item.value().get<u64>();
+            total = is_maximum(item.key()) ? std::max(before, value) : before + value;
         }
     }
 }

@@ -2,6 +2,8 @@
 // line there.
 #pragma once
 
+#include <string_view>
+
 #include "mm/pin_manager.h"
 #include "spe/profiling_unit.h"
 #include "vmm/control_protocol.h"
@@ -12,6 +14,9 @@ namespace vmm {
 Json to_json(const spe::ProfilingStats& stats);
 Json to_json(const mm::PinStats& stats);
 Json to_json(const mm::PinServiceStats& stats);
+
+/// Counters that say the most of something: their total is the largest, not the sum.
+bool is_maximum(std::string_view name);
 
 /// Adds the numbers of `other`, members of members included, to those of the same name in `sum`.
 void add_counters(Json& sum, const Json& other);

@@ -58,6 +58,16 @@ TEST_CASE("totals add what has the same name", "[control]") {
     CHECK(sum == Json{{"a", 11u}, {"pins", {{"b", 22u}, {"c", 5u}}}});
 }
 
+TEST_CASE("the total of a maximum is the largest", "[control]") {
+    Json sum;
+    for (const u64 value : {3u, 9u, 4u}) {
+        add_counters(sum, to_json(spe::ProfilingStats{.pins = {.hits = value, .slowest_ns = value, .slowest_cpu_ns = value}}));
+    }
+    CHECK(sum["pins"]["hits"] == 16);
+    CHECK(sum["pins"]["slowest_ns"] == 9);
+    CHECK(sum["pins"]["slowest_cpu_ns"] == 9);
+}
+
 TEST_CASE("the text form of counters has one line each", "[control]") {
     const Json json{{"name", "x"}, {"cpus", Json::array({{{"n", 1}}, {{"n", 2}}})}, {"limit", nullptr}};
     CHECK(flatten(json) == "name x\ncpus.0.n 1\ncpus.1.n 2\nlimit null\n");
