@@ -50,7 +50,7 @@ class PinBackend {
     /// Two pins may hold the same page and are given back separately. Where false, giving back any part of a range undoes
     /// all pins of it, and parts may be given back one by one.
     virtual bool nests() const = 0;
-    /// Makes the pages of `range` present, so that pin() is short. Failing is pin()'s business.
+    /// Makes the pages of `range` present. Failing is pin()'s business.
     virtual void prepare(HostRange range) = 0;
     /// Holds `range`; the token names it in unpin(). The error is an errno; ENOMEM, EPERM and EAGAIN mean that a limit is
     /// reached, ENOSPC that no slot is free.

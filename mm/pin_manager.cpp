@@ -219,9 +219,16 @@ PinManager::Plan PinManager::plan(const std::vector<GuestRange>& wanted) {
     return plan;
 }
 
+/// What backs the ends of `runs` shows once they are present; the rest becomes so when it is pinned.
 void PinManager::prepare(const std::vector<GuestRange>& runs) {
-    for (const GuestRange& piece : pieces({runs, 2 * kMiB})) {
-        chain_.backends.front()->prepare(host_range(piece));
+    PinBackend& first = *chain_.backends.front();
+    for (const GuestRange& run : runs) {
+        if (!is_aligned(run.pa - ram_.base(), HugePages::kBytes)) {
+            first.prepare(host_range({run.pa, kPage}));
+        }
+        if (!is_aligned(run.end() - ram_.base(), HugePages::kBytes)) {
+            first.prepare(host_range({run.end() - kPage, kPage}));
+        }
     }
 }
 

@@ -12,6 +12,8 @@ namespace {
 constexpr u64 kPage = 4096;
 constexpr u64 kPageMask = ~(kPage - 1);
 constexpr unsigned kPhysicalBits = 48;
+constexpr u64 kTableSpan = u64{2} << 20;  // what a page of last-level tables maps at least
+constexpr u64 kMostLevels = 4;
 constexpr u64 kAddressBits = bits(~u64{0}, 47, 12) << 12;
 
 }  // namespace
@@ -46,13 +48,13 @@ const TableCopy* RangeWalk::copy_of(u64 pa) {
     if (host == nullptr) {
         return nullptr;
     }
-    TableCopy copy{.pa = page};
+    index_.emplace(page, tables_.size());
+    TableCopy& copy = tables_.emplace_back();
+    copy.pa = page;
     for (std::size_t i = 0; i < copy.words.size(); ++i) {
         copy.words[i] = load_acquire<u64>(host + i * sizeof(u64));
     }
-    index_.emplace(page, tables_.size());
-    tables_.push_back(copy);
-    return &tables_.back();
+    return &copy;
 }
 
 bool RangeWalk::append(u64 pa, u64 bytes) {
@@ -102,6 +104,8 @@ u64 RangeWalk::add(u64 from, u64 to) {
     if (!regime_.enabled) {
         return add_flat(from, to);
     }
+    // Growing would copy the copies. What blocks make unnecessary is never touched.
+    tables_.reserve(tables_.size() + (to - from) / kTableSpan + kMostLevels + 1);
     CopyPort port(*this);
     u64 va = from;
     while (va < to) {
