@@ -37,8 +37,7 @@ Engine::Impl::Impl(Vcpu& vcpu) : v(vcpu), code(vcpu.ram()) {
     }
 }
 
-// ── Looking up code
-// ──────────────────────────────────────────────────────────────────────────────────────────────
+// ── Looking up code ────────────────────────────────────────────────────────────────────────────────────────
 
 Block* Engine::Impl::lookup() {
     if (clear_code) {
@@ -90,8 +89,7 @@ Block* Engine::Impl::decode_block(u64 pa) {
     return block;
 }
 
-// ── Segments: stretches of execution with one budget and one way of accounting
-// ───────────────────────────────────
+// ── Segments: stretches of execution with one budget and one way of accounting ─────────────────────────────
 
 void Engine::Impl::begin_segment(s64 operations) {
     budget = operations;
@@ -385,8 +383,7 @@ RunResult Engine::Impl::run(u64 limit) {
     }
 }
 
-// ── The interface
-// ────────────────────────────────────────────────────────────────────────────────────────────────
+// ── The interface ──────────────────────────────────────────────────────────────────────────────────────────
 
 Engine::Engine(Vcpu& vcpu) : impl_(std::make_unique<Impl>(vcpu)) {}
 

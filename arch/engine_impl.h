@@ -30,22 +30,19 @@ struct Engine::Impl {
     Vcpu& v;
     CodeCache code;
 
-    // ── Budget accounting
-    // ────────────────────────────────────────────────────────────────────────────────────────
+    // ── Budget accounting ──────────────────────────────────────────────────────────────────────────────────
     s64 budget = 0;          // operations the loop may still execute; the loop keeps it in a register
     s64 budget_now = 0;      // the register's value at the last call out of the loop
     s64 segment_budget = 0;  // value of `budget` when the current segment began
     u64 total_before = 0;    // operations executed before the current segment
     bool in_loop = false;
 
-    // ── What ends a segment
-    // ──────────────────────────────────────────────────────────────────────────────────────
+    // ── What ends a segment ────────────────────────────────────────────────────────────────────────────────
     bool break_segment = false;       // set by observer_changed()
     bool break_on_el_change = false;  // the observer or the PMU counts per Exception level
     u8 segment_el = 1;
 
-    // ── Looking up code by virtual address
-    // ───────────────────────────────────────────────────────────────────────
+    // ── Looking up code by virtual address ─────────────────────────────────────────────────────────────────
     struct JumpEntry {
         u64 va = ~u64{0};
         u64 tag = 0;
@@ -73,8 +70,7 @@ struct Engine::Impl {
     Block* block_at(u64 pa);
     Block* decode_block(u64 pa);
 
-    // ── Execution
-    // ────────────────────────────────────────────────────────────────────────────────────────────────
+    // ── Execution ──────────────────────────────────────────────────────────────────────────────────────────
     RunResult run(u64 budget);
 
     /// A place inside a block: the next instruction to execute, and the operation that stands for it (or, in

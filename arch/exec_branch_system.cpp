@@ -19,7 +19,7 @@ constexpr unsigned kSctlrUma = 9;
 constexpr unsigned kSctlrNtwi = 16;
 constexpr unsigned kSctlrNtwe = 18;
 
-// ── Branches ─────────────────────────────────────────────────────────────────────────────────────────────────────
+// ── Branches ───────────────────────────────────────────────────────────────────────────────────────────────
 
 template <class Imm>
 u64 branch_target(Vcpu& v, Imm imm) {
@@ -77,7 +77,7 @@ Exec eret(Vcpu& v) {
     return v.s.el == 0 ? v.undefined() : v.exception_return();
 }
 
-// ── Exception generation ─────────────────────────────────────────────────────────────────────────────────────────
+// ── Exception generation ───────────────────────────────────────────────────────────────────────────────────
 
 Exec svc(Vcpu& v, Imm16 imm16) {
     return v.supervisor_call(imm16);
@@ -95,7 +95,7 @@ Exec brk(Vcpu& v, Imm16 imm16) {
     return v.breakpoint_instruction(imm16);
 }
 
-// ── Hints ────────────────────────────────────────────────────────────────────────────────────────────────────────
+// ── Hints ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 Exec hint(Vcpu&, CRm, Op2) {
     return Exec::next;
@@ -179,7 +179,7 @@ Exec psb_csync(Vcpu&) {
     return Exec::next;
 }
 
-// ── Barriers ─────────────────────────────────────────────────────────────────────────────────────────────────────
+// ── Barriers ───────────────────────────────────────────────────────────────────────────────────────────────
 
 Exec clrex(Vcpu& v, CRm) {
     v.monitor.armed = false;
@@ -220,7 +220,7 @@ Exec isb(Vcpu&, CRm) {
     return Exec::end_block;
 }
 
-// ── PSTATE ───────────────────────────────────────────────────────────────────────────────────────────────────────
+// ── PSTATE ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 Exec msr_imm_uao(Vcpu& v, CRm crm) {
     if (v.s.el == 0) {
@@ -278,7 +278,7 @@ Exec msr_imm_daifclr(Vcpu& v, CRm crm) {
     return Exec::end_block;
 }
 
-// ── System instructions and registers ────────────────────────────────────────────────────────────────────────────
+// ── System instructions and registers ──────────────────────────────────────────────────────────────────────
 
 Exec sys(Vcpu& v, Op1 op1, CRn crn, CRm crm, Op2 op2, Rt rt) {
     return access_system_register(v, sysreg_key(1, op1, crn, crm, op2), SystemAccess::write, rt);

@@ -10,7 +10,7 @@ using namespace operands;
 using ImmLo = Operand<"immlo", 2>;
 using ImmHi = Operand<"immhi", 19>;
 
-// ── PC-relative addressing ───────────────────────────────────────────────────────────────────────────────────────
+// ── PC-relative addressing ─────────────────────────────────────────────────────────────────────────────────
 
 u64 pc_relative(ImmHi immhi, ImmLo immlo) {
     return static_cast<u64>(sign_extend(u64{immhi.value} << 2 | immlo.value, 21));
@@ -26,7 +26,7 @@ Exec adrp(Vcpu& v, ImmLo immlo, ImmHi immhi, Rd rd) {
     return Exec::next;
 }
 
-// ── Add/subtract ─────────────────────────────────────────────────────────────────────────────────────────────────
+// ── Add/subtract ───────────────────────────────────────────────────────────────────────────────────────────
 
 u64 shifted_imm12(Sh sh, Imm12 imm12) {
     return u64{imm12.value} << (sh ? 12 : 0);
@@ -62,7 +62,7 @@ Exec subs_imm(Vcpu& v, Sf sf, Sh sh, Imm12 imm12, Rn rn, Rd rd) {
     return add_setting_flags(v, sf, rd, v.xsp(rn), ~shifted_imm12(sh, imm12), true);
 }
 
-// ── Logical ──────────────────────────────────────────────────────────────────────────────────────────────────────
+// ── Logical ────────────────────────────────────────────────────────────────────────────────────────────────
 
 /// The immediate of a logical instruction; false: reserved encoding.
 bool logical_immediate(Sf sf, N n, Imms imms, Immr immr, u64& imm) {
@@ -112,7 +112,7 @@ Exec ands_imm(Vcpu& v, Sf sf, N n, Immr immr, Imms imms, Rn rn, Rd rd) {
     return Exec::next;
 }
 
-// ── Move wide ────────────────────────────────────────────────────────────────────────────────────────────────────
+// ── Move wide ──────────────────────────────────────────────────────────────────────────────────────────────
 
 Exec movn(Vcpu& v, Sf sf, Hw hw, Imm16 imm16, Rd rd) {
     if (!sf && hw >= 2) {
@@ -139,7 +139,7 @@ Exec movk(Vcpu& v, Sf sf, Hw hw, Imm16 imm16, Rd rd) {
     return Exec::next;
 }
 
-// ── Bitfield ─────────────────────────────────────────────────────────────────────────────────────────────────────
+// ── Bitfield ───────────────────────────────────────────────────────────────────────────────────────────────
 
 bool is_reserved_bitfield(Sf sf, N n, Immr immr, Imms imms) {
     return sf != n || (!sf && (immr >= 32 || imms >= 32));
@@ -189,7 +189,7 @@ Exec ubfm(Vcpu& v, Sf sf, N n, Immr immr, Imms imms, Rn rn, Rd rd) {
     return Exec::next;
 }
 
-// ── Extract ──────────────────────────────────────────────────────────────────────────────────────────────────────
+// ── Extract ────────────────────────────────────────────────────────────────────────────────────────────────
 
 Exec extr(Vcpu& v, Sf sf, N n, Rm rm, Imms imms, Rn rn, Rd rd) {
     if (sf != n || (!sf && imms >= 32)) {

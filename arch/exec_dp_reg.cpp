@@ -10,7 +10,7 @@ namespace {
 
 using namespace operands;
 
-// ── Data-processing (2 source) ───────────────────────────────────────────────────────────────────────────────────
+// ── Data-processing (2 source) ─────────────────────────────────────────────────────────────────────────────
 
 Exec udiv(Vcpu& v, Sf sf, Rm rm, Rn rn, Rd rd) {
     const u64 divisor = v.reg(rm, sf);
@@ -65,7 +65,7 @@ Exec rorv(Vcpu& v, Sf sf, Rm rm, Rn rn, Rd rd) {
     return Exec::next;
 }
 
-// ── CRC32: reflected polynomial division. CRC32C is the host's own instruction. ──────────────────────────────────
+// ── CRC32: reflected polynomial division. CRC32C is the host's own instruction. ────────────────────────────
 
 constexpr std::array<u32, 256> make_crc32_table() {
     std::array<u32, 256> table{};
@@ -128,7 +128,7 @@ Exec crc32cx(Vcpu& v, Rm rm, Rn rn, Rd rd) {
     return Exec::next;
 }
 
-// ── Data-processing (1 source) ───────────────────────────────────────────────────────────────────────────────────
+// ── Data-processing (1 source) ─────────────────────────────────────────────────────────────────────────────
 
 u64 reverse_bytes(u64 value) {
     return __builtin_bswap64(value);
@@ -184,7 +184,7 @@ Exec cls(Vcpu& v, Sf sf, Rn rn, Rd rd) {
     return Exec::next;
 }
 
-// ── Logical (shifted register) ───────────────────────────────────────────────────────────────────────────────────
+// ── Logical (shifted register) ─────────────────────────────────────────────────────────────────────────────
 
 constexpr bool is_reserved_shift(Sf sf, Imm6 imm6) {
     return !sf && imm6 >= 32;
@@ -262,7 +262,7 @@ Exec bics_shift(Vcpu& v, Sf sf, Shift shift, Rm rm, Imm6 imm6, Rn rn, Rd rd) {
     return set_logical_flags(v, sf, rd, v.x(rn) & ~logical_operand(v, sf, shift, rm, imm6));
 }
 
-// ── Add/subtract ─────────────────────────────────────────────────────────────────────────────────────────────────
+// ── Add/subtract ───────────────────────────────────────────────────────────────────────────────────────────
 
 /// Rd = operand1 + operand2 + carry_in in the width of sf, with flags.
 Exec add_setting_flags(Vcpu& v, bool sf, u32 rd, u64 operand1, u64 operand2, bool carry_in) {
@@ -358,7 +358,7 @@ Exec sbcs(Vcpu& v, Sf sf, Rm rm, Rn rn, Rd rd) {
     return add_setting_flags(v, sf, rd, v.x(rn), ~v.x(rm), v.s.nzcv.c != 0);
 }
 
-// ── Conditional compare and select ───────────────────────────────────────────────────────────────────────────────
+// ── Conditional compare and select ─────────────────────────────────────────────────────────────────────────
 
 /// The flags of Rn + operand2 + carry_in if the condition holds, else those of the instruction.
 Exec conditional_compare(Vcpu& v, Sf sf, u32 rn, u64 operand2, bool carry_in, Cond cond, operands::Nzcv nzcv) {
@@ -405,7 +405,7 @@ Exec csneg(Vcpu& v, Sf sf, Rm rm, Cond cond, Rn rn, Rd rd) {
     return Exec::next;
 }
 
-// ── Data-processing (3 source) ───────────────────────────────────────────────────────────────────────────────────
+// ── Data-processing (3 source) ─────────────────────────────────────────────────────────────────────────────
 
 Exec madd(Vcpu& v, Sf sf, Rm rm, Ra ra, Rn rn, Rd rd) {
     v.set_reg(rd, sf, v.x(ra) + v.x(rn) * v.x(rm));

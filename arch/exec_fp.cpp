@@ -14,7 +14,7 @@ using fp::Rounding;
 
 using Scale = Operand<"scale", 6>;
 
-// ── Data processing, one source ──────────────────────────────────────────────────────────────────────────
+// ── Data processing, one source ────────────────────────────────────────────────────────────────────────────
 
 template <class T>
 Exec fmov_register(Vcpu& v, Rn rn, Rd rd) {
@@ -94,7 +94,7 @@ Exec frinti_scalar(Vcpu& v, Rn rn, Rd rd) {
     return round_integral<T>(v, rn, rd, fp_env(v).rounding());
 }
 
-// ── Data processing, two and three sources ───────────────────────────────────────────────────────────────
+// ── Data processing, two and three sources ─────────────────────────────────────────────────────────────────
 
 // One handler per line: its name and the operation on two values.
 #define VMM_FP_TWO_SOURCE(handler, operation)                                                 \
@@ -134,7 +134,7 @@ Exec fnmsub(Vcpu& v, Rm rm, Ra ra, Rn rn, Rd rd) {
         v, rd, fp::mul_add(fp::neg(scalar<T>(v, ra)), scalar<T>(v, rn), scalar<T>(v, rm), fp_env(v)));
 }
 
-// ── Immediate, compare, select ───────────────────────────────────────────────────────────────────────────
+// ── Immediate, compare, select ─────────────────────────────────────────────────────────────────────────────
 
 template <class T>
 Exec fmov_immediate(Vcpu& v, Imm8 imm8, Rd rd) {
@@ -187,7 +187,7 @@ Exec fcsel(Vcpu& v, Rm rm, Cond cond, Rn rn, Rd rd) {
     return write_scalar(v, rd, scalar<T>(v, v.conditional(v.condition_holds(cond)) ? rn : rm));
 }
 
-// ── Conversion to and from general-purpose registers ─────────────────────────────────────────────────────
+// ── Conversion to and from general-purpose registers ───────────────────────────────────────────────────────
 
 // The general-purpose register is W or X by `sf`: 32 or 64 bits.
 constexpr unsigned width_of(u32 sf) {

@@ -17,8 +17,7 @@ using Sxt = Operand<"sxt", 1>;      // option<2>: the index is signed
 using Ext64 = Operand<"ext64", 1>;  // option<0>: the index is an X register
 using Size1 = Operand<"size1", 1>;  // size<1>, where size<0> is fixed
 
-// ── One or two registers
-// ─────────────────────────────────────────────────────────────────────────────────────────
+// ── One or two registers ───────────────────────────────────────────────────────────────────────────────────
 
 /// B, H, S, D: T is the memory type. A load clears the rest of the register.
 template <class T>
@@ -243,8 +242,7 @@ Exec fp_pair_pre_index(Vcpu& v, Imm7 imm7, Rt2 rt2, Rn rn, Rt rt) {
     return Exec::next;
 }
 
-// ── Structures
-// ───────────────────────────────────────────────────────────────────────────────────────────────────
+// ── Structures ─────────────────────────────────────────────────────────────────────────────────────────────
 
 /// `count` elements of T from consecutive addresses. False after having taken the exception.
 template <class T>

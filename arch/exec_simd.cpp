@@ -13,7 +13,7 @@ namespace {
 using namespace operands;
 using namespace simd;
 
-// ── Copy ────────────────────────────────────────────────────────────────────────────────────────────────
+// ── Copy ───────────────────────────────────────────────────────────────────────────────────────────────────
 
 /// log2 of the element's bytes: the lowest set bit of imm5. 4 or more (which no form allows) for the reserved
 /// x0000.
@@ -86,7 +86,7 @@ Exec umov(Vcpu& v, Q q, Imm5 imm5, Rn rn, Rd rd) {
     });
 }
 
-// ── Extract ─────────────────────────────────────────────────────────────────────────────────────────────
+// ── Extract ────────────────────────────────────────────────────────────────────────────────────────────────
 
 /// 64 bits of high:low from bit `shift` up; 0 <= shift < 64.
 constexpr u64 extract(u64 low, u64 high, unsigned shift) {
@@ -106,7 +106,7 @@ Exec ext(Vcpu& v, Q q, Rm rm, Imm4 imm4, Rn rn, Rd rd) {
     return Exec::next;
 }
 
-// ── Table lookup ────────────────────────────────────────────────────────────────────────────────────────
+// ── Table lookup ───────────────────────────────────────────────────────────────────────────────────────────
 
 /// The bytes of `table` at those of `index` that lie in base..base+15; zero for others.
 Vreg lookup_16(const Vreg& table, const Vreg& index, unsigned base) {
@@ -150,7 +150,7 @@ Exec table_lookup(Vcpu& v, Q q, Rm rm, Operand<"len", 2> len, Rn rn, Rd rd) {
     return write_vector(v, rd, q, result);
 }
 
-// ── Permute ─────────────────────────────────────────────────────────────────────────────────────────────
+// ── Permute ────────────────────────────────────────────────────────────────────────────────────────────────
 
 template <unsigned Part>
 Exec zip(Vcpu& v, Q q, Size size, Rm rm, Rn rn, Rd rd) {
@@ -180,7 +180,7 @@ Exec transpose(Vcpu& v, Q q, Size size, Rm rm, Rn rn, Rd rd) {
     });
 }
 
-// ── Modified immediate ──────────────────────────────────────────────────────────────────────────────────
+// ── Modified immediate ─────────────────────────────────────────────────────────────────────────────────────
 
 using Abc = Operand<"abc", 3>;
 using Defgh = Operand<"defgh", 5>;

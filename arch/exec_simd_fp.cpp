@@ -54,7 +54,7 @@ T mul_sub(T addend, T a, T b, FpEnv env) {
         return fp::packed::operation<LaneOf<A>>(d, a, b, env, r); \
     }
 
-// ── Three same ───────────────────────────────────────────────────────────────────────────────────────────
+// ── Three same ─────────────────────────────────────────────────────────────────────────────────────────────
 
 #define VMM_THREE_SAME(handler, lane_operation, packed)                                                  \
     template <class A>                                                                                   \
@@ -99,7 +99,7 @@ Exec fmls_vector(Vcpu& v, Rm rm, Rn rn, Rd rd) {
     return map3<A>(v, rd, operand<A>(v, rn), operand<A>(v, rm), VMM_LANES3(mul_sub), VMM_PACKED3(mul_sub));
 }
 
-// ── Pairwise ─────────────────────────────────────────────────────────────────────────────────────────────
+// ── Pairwise ───────────────────────────────────────────────────────────────────────────────────────────────
 
 /// The lanes of `n` then `m` whose index is odd (Part 1) or even (Part 0).
 template <class A, unsigned Part>
@@ -132,7 +132,7 @@ VMM_PAIRWISE(fmaxnmp, fp::max_num, VMM_PACKED2(max))
 VMM_PAIRWISE(fminnmp, fp::min_num, VMM_PACKED2(min))
 #undef VMM_PAIRWISE
 
-// ── Across lanes ─────────────────────────────────────────────────────────────────────────────────────────
+// ── Across lanes ───────────────────────────────────────────────────────────────────────────────────────────
 
 /// Reduce(): the lower half of the lanes with the upper half, each reduced the same way.
 template <class T, class Operation>
@@ -158,7 +158,7 @@ VMM_ACROSS_LANES(fmaxnmv, fp::max_num)
 VMM_ACROSS_LANES(fminnmv, fp::min_num)
 #undef VMM_ACROSS_LANES
 
-// ── By element ───────────────────────────────────────────────────────────────────────────────────────────
+// ── By element ─────────────────────────────────────────────────────────────────────────────────────────────
 
 template <class A>
 Exec fmul_by(Vcpu& v, u32 rn, u32 rd, LaneOf<A> element) {

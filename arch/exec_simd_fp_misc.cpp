@@ -12,7 +12,7 @@ using namespace simd_fp;
 using fp::FpEnv;
 using fp::Rounding;
 
-// ── Two-register miscellaneous, lanes of one width ───────────────────────────────────────────────────────
+// ── Two-register miscellaneous, lanes of one width ─────────────────────────────────────────────────────────
 
 // One handler per line; `expression` is the lane's result in terms of the lane `a` and `env`, with T the lane
 // type.
@@ -57,7 +57,7 @@ VMM_TWO_REG(urecpe_vector, fp::unsigned_recip_estimate(a))
 VMM_TWO_REG(ursqrte_vector, fp::unsigned_rsqrt_estimate(a))
 #undef VMM_TWO_REG
 
-// ── Between formats ──────────────────────────────────────────────────────────────────────────────────────
+// ── Between formats ────────────────────────────────────────────────────────────────────────────────────────
 
 /// FCVTL, FCVTL2: widens the lower or (q = 1) upper half of Vn.
 template <class To, class From>
@@ -109,7 +109,7 @@ Exec fcvtxn_scalar(Vcpu& v, Rn rn, Rd rd) {
     return write_scalar(v, rd, fp::convert_to_odd(scalar<u64>(v, rn), fp_env(v)));
 }
 
-// ── Fixed point: immh:immb is twice the lane's width less the fraction bits ──────────────────────────────
+// ── Fixed point: immh:immb is twice the lane's width less the fraction bits ────────────────────────────────
 
 /// The bits of immh:immb below its leading one, which tells the lane's width.
 template <class A>

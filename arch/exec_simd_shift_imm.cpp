@@ -18,7 +18,7 @@ constexpr u32 element_size(u32 immh) {
     return immh == 0 ? 4 : 31 - static_cast<u32>(std::countl_zero(immh));
 }
 
-// ── Operations: apply(d, a, n, qc), n in 1..esize for right shifts and 0..esize-1 for left shifts ───────
+// ── Operations: apply(d, a, n, qc), n in 1..esize for right shifts and 0..esize-1 for left shifts ──────────
 
 template <bool IsSigned, bool Rounding, bool Accumulate>
 struct RightShift : Traits<IsSigned, kBHSD, kD> {
@@ -129,7 +129,7 @@ Exec scalar_shift_imm(Vcpu& v, Immh immh, Immb immb, Rn rn, Rd rd) {
     });
 }
 
-// ── Narrowing right shifts ──────────────────────────────────────────────────────────────────────────────
+// ── Narrowing right shifts ─────────────────────────────────────────────────────────────────────────────────
 
 template <class Narrow, bool Round>
 struct NarrowingShift : Narrow {
@@ -180,7 +180,7 @@ Exec scalar_shift_narrow(Vcpu& v, Immh immh, Immb immb, Rn rn, Rd rd) {
     });
 }
 
-// ── Widening left shifts ────────────────────────────────────────────────────────────────────────────────
+// ── Widening left shifts ───────────────────────────────────────────────────────────────────────────────────
 
 template <bool IsSigned>
 Exec shift_long(Vcpu& v, Q q, Immh immh, Immb immb, Rn rn, Rd rd) {

@@ -15,7 +15,7 @@ using M = Operand<"m", 1>;
 using H = Operand<"h", 1>;
 using Rm4 = Operand<"rm", 4>;
 
-// ── Three different ─────────────────────────────────────────────────────────────────────────────────────
+// ── Three different ────────────────────────────────────────────────────────────────────────────────────────
 
 template <class Op>
 Exec long_vector(Vcpu& v, Q q, Size size, Rm rm, Rn rn, Rd rd) {
@@ -88,7 +88,7 @@ Exec narrow_high(Vcpu& v, Q q, Size size, Rm rm, Rn rn, Rd rd) {
     });
 }
 
-// ── Vector x indexed element ────────────────────────────────────────────────────────────────────────────
+// ── Vector x indexed element ───────────────────────────────────────────────────────────────────────────────
 
 /// The indexed element of Vm: 16-bit ones have three index bits and V0-V15, 32-bit ones two and V0-V31.
 template <class T>

@@ -36,7 +36,7 @@ Exec pairwise(Vcpu& v, Q q, Size size, Rm rm, Rn rn, Rd rd) {
     });
 }
 
-// ── Logical ─────────────────────────────────────────────────────────────────────────────────────────────
+// ── Logical ────────────────────────────────────────────────────────────────────────────────────────────────
 
 struct And {
     static constexpr u64 apply(u64, u64 n, u64 m) { return n & m; }
@@ -71,7 +71,7 @@ Exec logical(Vcpu& v, Q q, Rm rm, Rn rn, Rd rd) {
     return write_vector(v, rd, q, {Op::apply(d.lo, n.lo, m.lo), Op::apply(d.hi, n.hi, m.hi)});
 }
 
-// ── Dot product ─────────────────────────────────────────────────────────────────────────────────────────
+// ── Dot product ────────────────────────────────────────────────────────────────────────────────────────────
 
 template <class T>
 Exec dot_product(Vcpu& v, u32 q, u32 rn, const Vreg& m, u32 rd) {

@@ -9,7 +9,7 @@ namespace {
 using namespace operands;
 using namespace simd;
 
-// ── Operations on one source: apply(a), apply(a, qc) or apply(d, a, qc) ─────────────────────────────────
+// ── Operations on one source: apply(a), apply(a, qc) or apply(d, a, qc) ────────────────────────────────────
 
 struct Abs : Traits<kSigned, kBHSD, kD> {
     template <class T>
@@ -118,7 +118,7 @@ Exec scalar_compare_zero(Vcpu& v, Size size, Rn rn, Rd rd) {
     });
 }
 
-// ── Bits and order ──────────────────────────────────────────────────────────────────────────────────────
+// ── Bits and order ─────────────────────────────────────────────────────────────────────────────────────────
 
 Exec not_vector(Vcpu& v, Q q, Rn rn, Rd rd) {
     const Vreg n = v.s.v[rn];
@@ -165,7 +165,7 @@ Exec reverse(Vcpu& v, Q q, Size size, Rn rn, Rd rd) {
     });
 }
 
-// ── Changing the element size ───────────────────────────────────────────────────────────────────────────
+// ── Changing the element size ──────────────────────────────────────────────────────────────────────────────
 
 template <bool IsSigned, bool Accumulate>
 struct PairwiseLong : Traits<IsSigned, kBHS> {
@@ -237,7 +237,7 @@ Exec shll(Vcpu& v, Q q, Size size, Rn rn, Rd rd) {
     });
 }
 
-// ── Across lanes ────────────────────────────────────────────────────────────────────────────────────────
+// ── Across lanes ───────────────────────────────────────────────────────────────────────────────────────────
 
 struct AddAcross : Add {
     static constexpr unsigned sizes = kBHS;

@@ -189,7 +189,7 @@ LoopExit Engine::Impl::loop(const Position& from) {
     }
     GO(cpu.s.pc);
 
-    // ── The loop's own business ──────────────────────────────────────────────────────────────────────────────────
+    // ── The loop's own business ────────────────────────────────────────────────────────────────────────────
 
 not_entered:
     remaining += block->length;
@@ -274,7 +274,7 @@ op_next_in_page:
 op_next_page:
     GO(page_va + kPageSize);
 
-    // ── Data processing ──────────────────────────────────────────────────────────────────────────────────────────
+    // ── Data processing ────────────────────────────────────────────────────────────────────────────────────
 
 #define OP(name, ...) \
     op_##name : {     \
@@ -417,7 +417,7 @@ op_next_page:
     OP(sbcs64, x[op->rd] = adc_with_flags64(f, x[op->rn], ~x[op->rm]))
     OP(adc64, x[op->rd] = x[op->rn] + x[op->rm] + f.c)
 
-    // ── Branches ─────────────────────────────────────────────────────────────────────────────────────────────────
+    // ── Branches ───────────────────────────────────────────────────────────────────────────────────────────
 
 op_b:
     TAKE_LINK;
@@ -491,7 +491,7 @@ op_cond_far:
     TST_BCOND(tst32_beq, u32, set_flags_logical32, ==)
     TST_BCOND(tst32_bne, u32, set_flags_logical32, !=)
 
-    // ── Loads and stores ─────────────────────────────────────────────────────────────────────────────────────────
+    // ── Loads and stores ───────────────────────────────────────────────────────────────────────────────────
 
 #define HIT(address, bytes, tag)                                                                              \
     const u64 va = (address);                                                                                 \
@@ -634,7 +634,7 @@ op_stpq_imm : {
 }
     NEXT;
 
-    // ── System ───────────────────────────────────────────────────────────────────────────────────────────────────
+    // ── System ─────────────────────────────────────────────────────────────────────────────────────────────
 
     // A register without hooks, read at EL1; aux = 1 where EL0 may read it as well. `imm` indexes plain_registers_.
 op_mrs_plain:

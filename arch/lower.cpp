@@ -50,7 +50,7 @@ bool use(Op& op, bool sf, HotOp hot64, HotOp hot32) {
     return use(op, sf ? hot64 : hot32);
 }
 
-// ── Data processing, immediate (C4.1.93) ─────────────────────────────────────────────────────────────────────────
+// ── Data processing, immediate (C4.1.93) ───────────────────────────────────────────────────────────────────
 
 bool lower_pc_relative(u32 insn, Op& op) {
     const s64 imm = sign_extend(u64{field(insn, 23, 5)} << 2 | field(insn, 30, 29), 21);
@@ -227,7 +227,7 @@ bool lower_dp_imm(u32 insn, Op& op) {
     }
 }
 
-// ── Data processing, register (C4.1.95) ──────────────────────────────────────────────────────────────────────────
+// ── Data processing, register (C4.1.95) ────────────────────────────────────────────────────────────────────
 
 bool lower_logical_reg(u32 insn, Op& op) {
     const bool sf = bit(insn, 31);
@@ -450,7 +450,7 @@ bool lower_dp_reg(u32 insn, Op& op) {
     }
 }
 
-// ── Branches (C4.1.94) ───────────────────────────────────────────────────────────────────────────────────────────
+// ── Branches (C4.1.94) ─────────────────────────────────────────────────────────────────────────────────────
 
 /// Sets the target of a direct branch relative to the page's address; true when it lies in the page.
 bool set_target(Op& op, s64 displacement) {
@@ -511,7 +511,7 @@ bool lower_branch(u32 insn, Op& op, bool& leaves) {
     return false;
 }
 
-// ── Loads and stores (C4.1.96) ───────────────────────────────────────────────────────────────────────────────────
+// ── Loads and stores (C4.1.96) ─────────────────────────────────────────────────────────────────────────────
 
 enum Mode : u8 { imm, sp, reg, uxtw, sxtw, pre, post, mode_count };
 
@@ -677,7 +677,7 @@ bool lower_ldst(u32 insn, Op& op) {
     }
 }
 
-// ── System (C4.1.94) ─────────────────────────────────────────────────────────────────────────────────────────────
+// ── System (C4.1.94) ───────────────────────────────────────────────────────────────────────────────────────
 
 bool lower_mrs(Vcpu& v, u32 insn, Op& op) {
     const SysregBank::Entry* entry = v.sysregs.find(static_cast<SysregKey>(field(insn, 20, 5)));
@@ -742,7 +742,7 @@ bool lower(Vcpu& v, u32 insn, Op& op, bool& leaves) {
     }
 }
 
-// ── Fusion ───────────────────────────────────────────────────────────────────────────────────────────────────────
+// ── Fusion ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 struct FusedSet {
     HotOp reg64, reg32, imm64, imm32;

@@ -107,8 +107,7 @@ u8 walk_fault_code(const mm::WalkResult& result) {
     return fsc::kExternalAbortOnWalk | result.level;
 }
 
-// ── Registers and address spaces
-// ─────────────────────────────────────────────────────────────────────────────────
+// ── Registers and address spaces ───────────────────────────────────────────────────────────────────────────
 
 Mmu::Impl::Impl(Vcpu& vcpu) : v(vcpu), space_of_asid(65536, kNoAddressSpace) {}
 
@@ -188,8 +187,7 @@ void Mmu::Impl::update_context() {
     }
 }
 
-// ── Lookup and refill
-// ────────────────────────────────────────────────────────────────────────────────────────────
+// ── Lookup and refill ──────────────────────────────────────────────────────────────────────────────────────
 
 PageLookup Mmu::Impl::lookup_flat(u64 va, AccessType type) {
     if ((va >> kPhysicalBits) != 0) {
@@ -309,8 +307,7 @@ bool Mmu::Impl::was_fetched(u64 page) const {
     return false;
 }
 
-// ── Maintenance
-// ──────────────────────────────────────────────────────────────────────────────────────────────────
+// ── Maintenance ────────────────────────────────────────────────────────────────────────────────────────────
 
 void Mmu::Impl::tlbi_va(u64 va, AddressSpace of) {
     const u64 page = page_key(va);
@@ -387,7 +384,7 @@ u16 Mmu::fetch_context() const {
     return context_number(impl_->space, impl_->v.s.el == 0 ? Privilege::el0 : Privilege::el1);
 }
 
-// ── Translation for others ───────────────────────────────────────────────────────────────────────────────────────
+// ── Translation for others ─────────────────────────────────────────────────────────────────────────────────
 
 Translation Mmu::translate(u64 va, AccessType type, bool privileged, bool ignore_pan) {
     Impl& m = *impl_;

@@ -39,7 +39,7 @@ struct Mmu::Impl {
     TlbMaintenance maintenance;
     u64 generation = 1;
 
-    // ── Derived from registers ───────────────────────────────────────────────────────────────────────────────────
+    // ── Derived from registers ─────────────────────────────────────────────────────────────────────────────
     struct Registers {
         u64 sctlr = 0;
         u64 tcr = 0;
@@ -56,7 +56,7 @@ struct Mmu::Impl {
     mm::WalkParams half[2];       // by bit 55 of the address
     u64 mair = 0;
 
-    // ── Address spaces ───────────────────────────────────────────────────────────────────────────────────────────
+    // ── Address spaces ─────────────────────────────────────────────────────────────────────────────────────
     std::vector<AddressSpace> space_of_asid;  // kNoAddressSpace: none assigned
     AddressSpace next_space = 1;
     AddressSpace space = kNoAddressSpace;     // current

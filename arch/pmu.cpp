@@ -203,7 +203,7 @@ bool Pmu::overflow_depends_on_el() const {
     return counts(kCycleCounter) && has_filter(cycle_filter_);
 }
 
-// ── Registers ────────────────────────────────────────────────────────────────────────────────────────────────────
+// ── Registers ──────────────────────────────────────────────────────────────────────────────────────────────
 
 void Pmu::update() {
     active_ = global_enable_ && enabled_ != 0;

@@ -83,7 +83,7 @@ class Pmu {
     /// ops_until_overflow() differs between Exception levels: the engine must look again when the level changes.
     bool overflow_depends_on_el() const;
 
-    // ── Registers, for the rows in pmu_sysregs.cpp ───────────────────────────────────────────────────────────────
+    // ── Registers, for the rows in pmu_sysregs.cpp ─────────────────────────────────────────────────────────
 
     u64 pmcr() const;
     void set_pmcr(u64 value);

@@ -38,7 +38,7 @@ struct Qc {
     v.s.fpsr |= u32{qc.set} << 27;
 }
 
-// ── Element types ───────────────────────────────────────────────────────────────────────────────────────
+// ── Element types ──────────────────────────────────────────────────────────────────────────────────────────
 
 template <class T>
 struct WiderOf;
@@ -144,7 +144,7 @@ Exec with_vector_element(Vcpu& v, u32 size, u32 q, F f) {
     return with_element<IsSigned, Sizes>(v, size, f);
 }
 
-// ── Registers as arrays ─────────────────────────────────────────────────────────────────────────────────
+// ── Registers as arrays ────────────────────────────────────────────────────────────────────────────────────
 
 // Forced inline: otherwise registers travel between these helpers in pairs of general-purpose host registers.
 
@@ -227,7 +227,7 @@ template <class T>
     return Exec::next;
 }
 
-// ── Shuffles ────────────────────────────────────────────────────────────────────────────────────────────
+// ── Shuffles ───────────────────────────────────────────────────────────────────────────────────────────────
 
 /// At(i, N) is the source lane of lane i of N: 0..N-1 from `a`, N..2N-1 from `b`.
 template <class T, unsigned (*At)(unsigned, unsigned)>
@@ -265,7 +265,7 @@ template <class T, unsigned Part>
     return shuffle<T, uzp_order<Part>>(n, m);
 }
 
-// ── Scalar arithmetic ───────────────────────────────────────────────────────────────────────────────────
+// ── Scalar arithmetic ──────────────────────────────────────────────────────────────────────────────────────
 
 /// SatQ: `value` clamped to T's range. W holds both ranges.
 template <class T, class W>

@@ -17,7 +17,7 @@ struct Traits {
     static constexpr unsigned scalar_sizes = ScalarSizes;
 };
 
-// ── Addition, subtraction, difference ───────────────────────────────────────────────────────────────────
+// ── Addition, subtraction, difference ──────────────────────────────────────────────────────────────────────
 
 struct Add : Traits<kUnsigned, kBHSD, kD> {
     template <class T>
@@ -105,7 +105,7 @@ struct AbsoluteDifferenceAccumulate : Traits<IsSigned, kBHS> {
 using Saba = AbsoluteDifferenceAccumulate<kSigned>;
 using Uaba = AbsoluteDifferenceAccumulate<kUnsigned>;
 
-// ── Minimum, maximum, comparison ────────────────────────────────────────────────────────────────────────
+// ── Minimum, maximum, comparison ───────────────────────────────────────────────────────────────────────────
 
 template <bool IsSigned>
 struct Maximum : Traits<IsSigned, kBHS> {
@@ -172,7 +172,7 @@ struct Cmlt : Traits<kSigned, kBHSD, kD> {
     }
 };
 
-// ── Shifts by a signed register amount ──────────────────────────────────────────────────────────────────
+// ── Shifts by a signed register amount ─────────────────────────────────────────────────────────────────────
 
 template <bool IsSigned, bool Saturating, bool Rounding, unsigned ScalarSizes>
 struct RegisterShift : Traits<IsSigned, kBHSD, ScalarSizes> {
@@ -196,7 +196,7 @@ using Uqshl = RegisterShift<kUnsigned, true, false, kBHSD>;
 using Sqrshl = RegisterShift<kSigned, true, true, kBHSD>;
 using Uqrshl = RegisterShift<kUnsigned, true, true, kBHSD>;
 
-// ── Multiplication ──────────────────────────────────────────────────────────────────────────────────────
+// ── Multiplication ─────────────────────────────────────────────────────────────────────────────────────────
 
 struct Mul : Traits<kUnsigned, kBHS> {
     template <class T>
@@ -257,7 +257,7 @@ struct Sqrdmlsh : Traits<kSigned, kHS, kHS> {
     }
 };
 
-// ── Long operations: apply(d, a, b, qc) with d and the result of twice the width ────────────────────────
+// ── Long operations: apply(d, a, b, qc) with d and the result of twice the width ───────────────────────────
 
 template <bool IsSigned>
 struct AddLong : Traits<IsSigned, kBHS> {
@@ -345,7 +345,7 @@ struct Pmull : Traits<kUnsigned, kB> {
     }
 };
 
-// ── Narrowing of one element: apply<T>(wide, qc) ────────────────────────────────────────────────────────
+// ── Narrowing of one element: apply<T>(wide, qc) ───────────────────────────────────────────────────────────
 
 template <bool IsSigned, bool ResultSigned>
 struct SaturatingNarrow : Traits<IsSigned, kBHS, kBHS> {
@@ -367,7 +367,7 @@ struct Xtn : Traits<kUnsigned, kBHS> {
     }
 };
 
-// ── Application to registers ────────────────────────────────────────────────────────────────────────────
+// ── Application to registers ───────────────────────────────────────────────────────────────────────────────
 
 template <class Op, class T>
 inline constexpr bool kSaturates = requires(T x, Qc qc) {

@@ -13,7 +13,7 @@ constexpr SysregKey key(unsigned op1, unsigned crn, unsigned crm, unsigned op2) 
     return sysreg_key(3, op1, crn, crm, op2);
 }
 
-// ── State that translation or decoding depends on ────────────────────────────────────────────────────────────────
+// ── State that translation or decoding depends on ──────────────────────────────────────────────────────────
 
 // RES1 of SCTLR_EL1 in a PE without AArch32: LSMAOE, nTLSMD, EIS, TSCXT, EOS, SED, ITD.
 constexpr u64 kSctlrFixed = 0x30500980;
@@ -61,7 +61,7 @@ void write_contextidr(void*, Vcpu& v, u64 value) {
     v.pmu().count(kEventCidWriteRetired, 1);
 }
 
-// ── PSTATE as registers ──────────────────────────────────────────────────────────────────────────────────────────
+// ── PSTATE as registers ────────────────────────────────────────────────────────────────────────────────────
 
 u64 read_nzcv(void*, Vcpu& v) {
     return v.s.nzcv.pack();
@@ -120,7 +120,7 @@ SysregTrap check_sp_el0(void*, Vcpu& v, bool) {
     return v.s.sp_sel == 0 ? SysregTrap::undefined : SysregTrap::allow;
 }
 
-// ── SIMD&FP ──────────────────────────────────────────────────────────────────────────────────────────────────────
+// ── SIMD&FP ────────────────────────────────────────────────────────────────────────────────────────────────
 
 constexpr u32 kFpcrWritable = 0x07C80000;  // AHP, DN, FZ, RMode, FZ16
 constexpr u32 kFpsrWritable = 0x0800009F;  // QC, IDC, IXC, UFC, OFC, DZC, IOC
@@ -144,13 +144,13 @@ void write_fpsr(void*, Vcpu& v, u64 value) {
     v.s.fpsr = static_cast<u32>(value) & kFpsrWritable;
 }
 
-// ── Interrupts ───────────────────────────────────────────────────────────────────────────────────────────────────
+// ── Interrupts ─────────────────────────────────────────────────────────────────────────────────────────────
 
 u64 read_isr(void*, Vcpu& v) {
     return u64{v.pins.irq()} << 7;
 }
 
-// ── The tables ───────────────────────────────────────────────────────────────────────────────────────────────────
+// ── The tables ─────────────────────────────────────────────────────────────────────────────────────────────
 
 // clang-format off
 constexpr PeRow kRows[] = {

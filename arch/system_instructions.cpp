@@ -14,7 +14,7 @@ constexpr SysregKey key(unsigned op1, unsigned crn, unsigned crm, unsigned op2) 
     return sysreg_key(1, op1, crn, crm, op2);
 }
 
-// ── Caches ───────────────────────────────────────────────────────────────────────────────────────────────────────
+// ── Caches ─────────────────────────────────────────────────────────────────────────────────────────────────
 // Guest memory is coherent: cleaning and invalidating data has no effect but its faults.
 
 constexpr unsigned kSctlrDze = 14;
@@ -93,14 +93,14 @@ void invalidate_all_code_shared(void*, Vcpu& v, u64) {
     share_code_request(v, RemoteRequest::Kind::invalidate_all_code, 0);
 }
 
-// ── Address translation ──────────────────────────────────────────────────────────────────────────────────────────
+// ── Address translation ────────────────────────────────────────────────────────────────────────────────────
 
 template <AtKind kind, bool is_write>
 void translate_address(void*, Vcpu& v, u64 va) {
     v.s.par_el1 = v.mmu().address_translation(va, kind, is_write);
 }
 
-// ── TLB ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+// ── TLB ────────────────────────────────────────────────────────────────────────────────────────────────────
 
 /// Xt: ASID [63:48], VA[55:12] in [43:0].
 template <TlbiOp op, bool shared>

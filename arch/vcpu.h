@@ -91,7 +91,7 @@ class Vcpu {
     /// (a write to a profiling register): the engine re-reads it before the next operation. (engine.cpp)
     void observer_changed();
 
-    // ── General-purpose registers ────────────────────────────────────────────────────────────────────────────────
+    // ── General-purpose registers ──────────────────────────────────────────────────────────────────────────
     // Number 31 is XZR in x()/w() and SP in xsp()/wsp().
 
     u64 x(unsigned n) const { return s.x[n]; }
@@ -122,7 +122,7 @@ class Vcpu {
         return result != ((cond & 1) != 0);
     }
 
-    // ── Branches ─────────────────────────────────────────────────────────────────────────────────────────────────
+    // ── Branches ───────────────────────────────────────────────────────────────────────────────────────────
 
     /// Takes a branch. Records it in the trace.
     Exec branch_to(u64 target) {
@@ -144,7 +144,7 @@ class Vcpu {
         return holds;
     }
 
-    // ── Memory ───────────────────────────────────────────────────────────────────────────────────────────────────
+    // ── Memory ─────────────────────────────────────────────────────────────────────────────────────────────
     // All return false after having taken the exception; the handler then returns Exec::exception at once and must not
     // have written anything architectural.
 
@@ -195,7 +195,7 @@ class Vcpu {
         return rn != 31 || (address & 15) == 0 || check_sp_alignment();
     }
 
-    // ── Exclusive monitor (this PE's local monitor; exec_ldst_exclusive.cpp says how it works on host atomics) ─────────────
+    // ── Exclusive monitor (this PE's local monitor; exec_ldst_exclusive.cpp says how it works on host atomics) 
     struct ExclusiveMonitor {
         bool armed = false;
         u8 size = 0;      // bytes
@@ -204,7 +204,7 @@ class Vcpu {
         u64 value_hi = 0;
     } monitor;
 
-    // ── Exceptions (exceptions.cpp). All return Exec::exception. ────────────────────────────────────────────────
+    // ── Exceptions (exceptions.cpp). All return Exec::exception. ───────────────────────────────────────────
     Exec undefined();                     // EC 0x00, also for unallocated encodings
     Exec trap_fp_access();                // EC 0x07
     Exec illegal_state();                 // EC 0x0E
@@ -231,7 +231,7 @@ class Vcpu {
 
     bool irq_deliverable() const { return (s.daif & kDaifI) == 0 && pins.irq(); }
 
-    // ── State that other parts derive from registers ─────────────────────────────────────────────────────────────
+    // ── State that other parts derive from registers ───────────────────────────────────────────────────────
 
     /// Recomputes TLB contexts and the engine's decode context. Call after any change of EL, PSTATE.{PAN,UAO,SP is not
     /// needed}, SCTLR, TCR, TTBRs, MAIR, CPACR, MDSCR. (mmu.cpp)
@@ -263,7 +263,7 @@ class Vcpu {
     void begin_trace(OpTrace* trace);
     void end_trace();
 
-    // ── Fast-path state, public for the engine's hot loop ────────────────────────────────────────────────────────
+    // ── Fast-path state, public for the engine's hot loop ──────────────────────────────────────────────────
     Tlb tlb_;
     TlbContext ctx_ = kNoFastPath;               // current data context
     TlbContext unprivileged_ctx_ = kNoFastPath;  // ... for LDTR/STTR

@@ -51,7 +51,7 @@ class BufferPins {
     BufferPins(const BufferPins&) = delete;
     BufferPins& operator=(const BufferPins&) = delete;
 
-    // ── The PE's thread ──────────────────────────────────────────────────────────────────────────────────────────────
+    // ── The PE's thread ────────────────────────────────────────────────────────────────────────────────────
 
     const Request& request() const { return request_; }
     Phase phase() const { return phase_.load(std::memory_order_acquire); }

@@ -38,7 +38,7 @@ bool is_limit(int error) {
 
 }  // namespace
 
-// ── Handles ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+// ── Handles ────────────────────────────────────────────────────────────────────────────────────────────────
 
 PinHandle::PinHandle(PinHandle&& other) noexcept {
     *this = std::move(other);
@@ -72,7 +72,7 @@ void PinHandle::release() {
     made_new_ = false;
 }
 
-// ── What is held ─────────────────────────────────────────────────────────────────────────────────────────────────────
+// ── What is held ───────────────────────────────────────────────────────────────────────────────────────────
 
 PinManager::PinManager(GuestRam ram, PinBackendChain chain, Options options)
     : ram_(ram), chain_(std::move(chain)), options_(options), charge_before_(charged_now()) {}
@@ -131,7 +131,7 @@ u64 PinManager::check_charge() {
     return lost;
 }
 
-// ── What to pin ──────────────────────────────────────────────────────────────────────────────────────────────────────
+// ── What to pin ────────────────────────────────────────────────────────────────────────────────────────────
 
 /// Whole granules of RAM around `ranges`, sorted and merged. Granules are counted from the start of RAM.
 std::vector<GuestRange> PinManager::normalised(std::span<const GuestRange> ranges, u64 granule) const {
@@ -257,7 +257,7 @@ tl::expected<void, PinError> PinManager::check_budget(u64 new_bytes) const {
                                                     format_bytes(options_.budget))});
 }
 
-// ── Pinning ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+// ── Pinning ────────────────────────────────────────────────────────────────────────────────────────────────
 
 /// Pins one range that one slot can hold, with the strongest backend that will.
 tl::expected<void, PinError> PinManager::add_extent(const GuestRange& piece, std::vector<u64>& added) {
@@ -427,7 +427,7 @@ tl::expected<PinHandle, PinError> PinManager::pin(std::span<const GuestRange> ra
     return handle;
 }
 
-// ── Unpinning ────────────────────────────────────────────────────────────────────────────────────────────────────────
+// ── Unpinning ──────────────────────────────────────────────────────────────────────────────────────────────
 
 void PinManager::give_back(u64 pa, const Extent& extent) {
     extent.backend->unpin(extent.token, host_range({pa, extent.bytes}));

@@ -69,7 +69,7 @@ void PinService::wake() {
     ::eventfd_write(wake_.get(), 1);
 }
 
-// ── Requests ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+// ── Requests ───────────────────────────────────────────────────────────────────────────────────────────────
 
 /// A request that nobody waits for any more; what it was to replace goes with it.
 bool PinService::is_abandoned(const BufferPins& pins) {
@@ -296,7 +296,7 @@ std::optional<PinShortage> PinService::retry() {
     return std::nullopt;
 }
 
-// ── Giving back ──────────────────────────────────────────────────────────────────────────────────────────────────────
+// ── Giving back ────────────────────────────────────────────────────────────────────────────────────────────
 
 void PinService::take_back(BufferPins& pins, UnpinCause cause) {
     pins.use_.store(BufferPins::Use::revoked, std::memory_order_release);

@@ -52,7 +52,7 @@ bool writes(const arch::OpTrace& trace) {
 
 }  // namespace
 
-// ── Branches ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+// ── Branches ───────────────────────────────────────────────────────────────────────────────────────────────
 
 BranchUnit::BranchUnit(const DetailedParameters& parameters)
     : bimodal_(parameters.bimodal_counters, kWeaklyNo),
@@ -136,7 +136,7 @@ bool BranchUnit::mispredicted(const arch::OpTrace& trace) {
     }
 }
 
-// ── The model ────────────────────────────────────────────────────────────────────────────────────────────────────────
+// ── The model ──────────────────────────────────────────────────────────────────────────────────────────────
 
 DetailedModel::DetailedModel(u8 pmsver, u64 seed, MemorySystem& memory, unsigned core,
                              const DetailedParameters& parameters)

@@ -33,7 +33,7 @@ LineState state_of(u64 word) {
 
 }  // namespace
 
-// ── Private caches ───────────────────────────────────────────────────────────────────────────────────────────────────
+// ── Private caches ─────────────────────────────────────────────────────────────────────────────────────────
 
 PrivateCaches::Array::Array(const CacheGeometry& geometry)
     : sets(sets_of(geometry)), ways(geometry.ways), words(sets * ways), used(sets * ways) {}
@@ -161,7 +161,7 @@ void PrivateCaches::drop_l1(u64 line) {
     }
 }
 
-// ── All of them ──────────────────────────────────────────────────────────────────────────────────────────────────────
+// ── All of them ────────────────────────────────────────────────────────────────────────────────────────────
 
 MemorySystem::MemorySystem(const MemoryGeometry& geometry, unsigned cores)
     : geometry_(geometry),

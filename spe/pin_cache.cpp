@@ -57,7 +57,7 @@ void PinCache::disable() {
     }
 }
 
-// ── Intervals ────────────────────────────────────────────────────────────────────────────────────────────────────────
+// ── Intervals ──────────────────────────────────────────────────────────────────────────────────────────────
 
 /// What it answers for: while it is pending, what was asked for. Where the walk found the end of the mapping, the answer
 /// covers all of the question: nothing more is to be found until tables change.
@@ -143,7 +143,7 @@ PinCache::Verdict PinCache::judge(Interval& interval, BufferRegime& regime) {
     return Verdict::hit;
 }
 
-// ── Enabling ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+// ── Enabling ───────────────────────────────────────────────────────────────────────────────────────────────
 
 /// The whole pages of [pointer, limit) that are to be pinned now.
 PinCache::Window PinCache::window(u64 pointer, u64 limit) {

@@ -101,7 +101,7 @@ void ProfilingUnit::reset() {
     }
 }
 
-// ── When profiling is on ─────────────────────────────────────────────────────────────────────────────────────────────
+// ── When profiling is on ───────────────────────────────────────────────────────────────────────────────────
 
 /// Without EL2 and EL3: the buffer belongs to EL1, and PMSCR_EL1 selects the Exception levels.
 bool ProfilingUnit::profiling_enabled(u8 el) const {
@@ -154,7 +154,7 @@ void ProfilingUnit::on_ops_executed(u64 count) {
     last_target_.reset();
 }
 
-// ── One sample ───────────────────────────────────────────────────────────────────────────────────────────────────────
+// ── One sample ─────────────────────────────────────────────────────────────────────────────────────────────
 
 /// Adds and takes away what depends on the optional features.
 void ProfilingUnit::add_optional_facts(Sample& sample, const arch::OpTrace& trace) const {
@@ -317,7 +317,7 @@ void ProfilingUnit::count_event(BufferEvent event) {
     }
 }
 
-// ── Registers ────────────────────────────────────────────────────────────────────────────────────────────────────────
+// ── Registers ──────────────────────────────────────────────────────────────────────────────────────────────
 
 /// A buffer that is enabled is pinned at once, sampled or not: the walk then costs the guest's register write, not its
 /// samples. Pages that are not mapped yet stay unpinned, and fault when they are written.
@@ -411,7 +411,7 @@ void ProfilingUnit::control_written(bool buffer_registers) {
     }
 }
 
-// ── Stopped by the host ──────────────────────────────────────────────────────────────────────────────────────────────
+// ── Stopped by the host ────────────────────────────────────────────────────────────────────────────────────
 
 bool ProfilingUnit::wants_exit() const {
     const bool selected = pmscr::E0Spe::get(pmscr_) != 0 || pmscr::E1Spe::get(pmscr_) != 0;

@@ -113,8 +113,7 @@ void ControlServer::wait(std::vector<bool>& ready, bool& new_client) {
     }
 }
 
-// ── Connections
-// ────────────────────────────────────────────────────────────────────────────────────────────────────
+// ── Connections ────────────────────────────────────────────────────────────────────────────────────────────
 
 std::list<ControlServer::Connection>::iterator ControlServer::idlest() {
     auto victim = connections_.end();

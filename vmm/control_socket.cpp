@@ -149,8 +149,7 @@ std::string control_path(std::string_view name) {
     return fmt::format("{}/{}{}", control_directory(), name, kSuffix);
 }
 
-// ── Listening
-// ──────────────────────────────────────────────────────────────────────────────────────────────────────
+// ── Listening ──────────────────────────────────────────────────────────────────────────────────────────────
 
 Result<ControlListener> ControlListener::listen(UniqueFd directory, const std::string& path, bool* in_use) {
     const std::string file = file_of(path);
@@ -219,8 +218,7 @@ void remove_control_socket() {
     ::close(registered.directory);
 }
 
-// ── Connecting
-// ─────────────────────────────────────────────────────────────────────────────────────────────────────
+// ── Connecting ─────────────────────────────────────────────────────────────────────────────────────────────
 
 Result<ControlConnection> connect_control(const std::string& path, std::chrono::milliseconds timeout) {
     const std::filesystem::path folder = std::filesystem::path(path).parent_path();

@@ -38,8 +38,7 @@ bool has_at(Bytes bytes, u64 offset, std::string_view magic) {
            std::memcmp(bytes.data() + offset, magic.data(), magic.size()) == 0;
 }
 
-// ── PE
-// ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
+// ── PE ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 constexpr u16 kPeMachineArm64 = 0xAA64;
 
@@ -70,8 +69,7 @@ u64 pe_file_size(Bytes bytes) {
     return end;
 }
 
-// ── Image
-// ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+// ── Image ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 constexpr u64 kImageMagicOffset = 56;
 constexpr u64 kImageHeaderBytes = 64;
@@ -109,8 +107,7 @@ Result<KernelImage> parse_image(std::vector<u8> file) {
     return image;
 }
 
-// ── ELF
-// ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+// ── ELF ────────────────────────────────────────────────────────────────────────────────────────────────────
 
 Result<Elf64_Ehdr> elf_header(Bytes bytes) {
     const std::optional<Elf64_Ehdr> header = load<Elf64_Ehdr>(bytes, 0);
@@ -171,8 +168,7 @@ Result<KernelImage> parse_elf(std::vector<u8> file) {
     return image;
 }
 
-// ── EFI zboot
-// ──────────────────────────────────────────────────────────────────────────────────────────────────────
+// ── EFI zboot ──────────────────────────────────────────────────────────────────────────────────────────────
 
 bool is_zboot(Bytes bytes) {
     return has_at(bytes, 0, "MZ") && has_at(bytes, 4, "zimg");
@@ -210,8 +206,7 @@ Result<Unpacked> unpack_zboot(Bytes bytes) {
     return fail("is an EFI zboot image compressed with '{}'; accepted: gzip, zstd", printable);
 }
 
-// ── What else a file may be
-// ────────────────────────────────────────────────────────────────────────────────────────
+// ── What else a file may be ────────────────────────────────────────────────────────────────────────────────
 
 std::string name_of_stranger(Bytes bytes) {
     struct Magic {

@@ -57,8 +57,7 @@ devices::virtio::Entropy::Source entropy_source(ClockKind clock) {
 
 }  // namespace
 
-// ── Assembly
-// ───────────────────────────────────────────────────────────────────────────────────────────────────────
+// ── Assembly ───────────────────────────────────────────────────────────────────────────────────────────────
 
 Result<std::unique_ptr<Machine>> Machine::create(const MachineConfig& config) {
     std::unique_ptr<Machine> machine(new Machine(config));
@@ -285,8 +284,7 @@ Result<> Machine::start_host_trace() {
     return {};
 }
 
-// ── Running
-// ────────────────────────────────────────────────────────────────────────────────────────────────────────
+// ── Running ────────────────────────────────────────────────────────────────────────────────────────────────
 
 void Machine::boot() {
     place_boot_files(files_, plan_, dtb_, memory_->ram());
@@ -491,8 +489,7 @@ std::string Machine::dump_unsafely() const {
     return out;
 }
 
-// ── devices::PowerControl
-// ──────────────────────────────────────────────────────────────────────────────────────────
+// ── devices::PowerControl ──────────────────────────────────────────────────────────────────────────────────
 
 Cpu* Machine::cpu_by_affinity(u64 mpidr) {
     for (const auto& cpu : cpus_) {

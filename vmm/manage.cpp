@@ -94,8 +94,7 @@ Result<std::vector<Target>> targets_of(const ManageCommand& command, std::string
     return targets;
 }
 
-// ── list
-// ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+// ── list ───────────────────────────────────────────────────────────────────────────────────────────────────
 
 std::string uptime_text(f64 uptime) {
     const u64 seconds = static_cast<u64>(uptime);
@@ -142,8 +141,7 @@ void print_list(bool json) {
     }
 }
 
-// ── The others
-// ─────────────────────────────────────────────────────────────────────────────────────────────────────
+// ── The others ─────────────────────────────────────────────────────────────────────────────────────────────
 
 struct ActionRow {
     ManageCommand::Action action;

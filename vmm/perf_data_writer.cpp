@@ -18,8 +18,7 @@ namespace vmm {
 
 namespace {
 
-// ── The numbers of the format: perf's record types, flags and features
-// ────────────────────────────────────────
+// ── The numbers of the format: perf's record types, flags and features ─────────────────────────────────────
 
 enum RecordType : u32 {
     kComm = 3,
@@ -101,8 +100,7 @@ TimeScale time_scale(u64 hz) {
 
 }  // namespace
 
-// ── Bytes
-// ────────────────────────────────────────────────────────────────────────────────────────────────────
+// ── Bytes ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 template <class T>
 void PerfDataWriter::Bytes::put(T value) {
@@ -117,8 +115,7 @@ void PerfDataWriter::Bytes::put_text(std::string_view text, std::size_t alignmen
     bytes_.resize(bytes_.size() + align_up(text.size() + 1, alignment) - text.size());
 }
 
-// ── Records
-// ──────────────────────────────────────────────────────────────────────────────────────────────────
+// ── Records ────────────────────────────────────────────────────────────────────────────────────────────────
 
 void PerfDataWriter::add_event(u32 type, u16 misc, const Bytes& body, const Origin& origin) {
     constexpr std::size_t kOriginSize = 32;
@@ -265,8 +262,7 @@ u64 PerfDataWriter::to_ns(u64 count) const {
     return static_cast<u64>(static_cast<unsigned __int128>(count) * kNsPerSecond / facts_.counter_hz);
 }
 
-// ── The file around the records
-// ──────────────────────────────────────────────────────────────────────────────
+// ── The file around the records ────────────────────────────────────────────────────────────────────────────
 
 PerfDataWriter::Bytes PerfDataWriter::attributes(const PerfDataFacts& facts) {
     Bytes attr;

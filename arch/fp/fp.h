@@ -13,7 +13,7 @@
 
 namespace vmm::arch::fp {
 
-// ── Sign manipulation: no NaN processing, no flags ───────────────────────────────────────────────────────
+// ── Sign manipulation: no NaN processing, no flags ─────────────────────────────────────────────────────────
 
 /// FABS.
 template <class T>
@@ -26,7 +26,7 @@ constexpr T neg(T a) {
     return static_cast<T>(a ^ Format<T>::kSign);
 }
 
-// ── Arithmetic ───────────────────────────────────────────────────────────────────────────────────────────
+// ── Arithmetic ─────────────────────────────────────────────────────────────────────────────────────────────
 
 /// FADD.
 template <class T>
@@ -198,7 +198,7 @@ inline T recip_exponent(T a, FpEnv env) {
 u32 unsigned_recip_estimate(u32 a);
 u32 unsigned_rsqrt_estimate(u32 a);
 
-// ── Comparison ───────────────────────────────────────────────────────────────────────────────────────────
+// ── Comparison ─────────────────────────────────────────────────────────────────────────────────────────────
 
 /// FCMP (signal_all_nans false) and FCMPE (true): NZCV as a nibble, N in bit 3; unordered is 0b0011.
 template <class T>
@@ -228,7 +228,7 @@ inline bool compare_gt(T a, T b, FpEnv env) {
     return compare(a, b, true, env) == kGreater;
 }
 
-// ── Conversion ───────────────────────────────────────────────────────────────────────────────────────────
+// ── Conversion ─────────────────────────────────────────────────────────────────────────────────────────────
 
 /// FRINT*: to an integral value in the same format. `exact` (FRINTX): raise IXC when the value changes.
 template <class T>

@@ -42,7 +42,7 @@ class GenericTimer {
     /// Timers disabled, lines low.
     void reset();
 
-    // ── What the registers do ────────────────────────────────────────────────────────────────────────────────────
+    // ── What the registers do ──────────────────────────────────────────────────────────────────────────────
     u64 read_ctl(Which which) const;
     void write_ctl(Which which, u64 value);
     u64 read_cval(Which which) const { return timer(which).cval; }

@@ -16,8 +16,7 @@ inline constexpr u64 kE1 = 2;
 inline constexpr u64 kTs = 0x20;
 inline constexpr std::size_t kSamples = 50'000;
 
-// ── Records
-// ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+// ── Records ────────────────────────────────────────────────────────────────────────────────────────────────
 
 enum class Kind : u8 { load, store, branch, other };
 inline constexpr std::array<const char*, 4> kKindNames{"load", "store", "branch", "other"};
@@ -117,8 +116,7 @@ inline Kind kind_of(u32 word) {
     return is_branch ? Kind::branch : Kind::other;
 }
 
-// ── Expectation
-// ──────────────────────────────────────────────────────────────────────────────────────────────────────
+// ── Expectation ────────────────────────────────────────────────────────────────────────────────────────────
 
 /// Worst of what was seen, for the report.
 struct Worst {

@@ -9,8 +9,7 @@ namespace vmm::spe::test {
 
 namespace {
 
-// ── Programs
-// ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+// ── Programs ───────────────────────────────────────────────────────────────────────────────────────────────
 
 /// A loop: where it lies, its instructions, and in which order they execute in one pass (indices of `words`).
 struct Loop {
@@ -112,8 +111,7 @@ void check_each(const Loop& loop, std::span<const Sampled> samples, u64 first, u
     CHECK(wrong == 0);
 }
 
-// ── Runs
-// ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
+// ── Runs ───────────────────────────────────────────────────────────────────────────────────────────────────
 
 /// Samples a loop until there are `kSamples` of it. Without jitter, samples are exactly 257 operations apart:
 /// sample k is operation 257 (k + 1), so how often each PC is sampled follows exactly.

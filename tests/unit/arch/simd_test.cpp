@@ -40,7 +40,7 @@ Vreg from_bytes(const std::array<u8, 16>& bytes) {
     return std::bit_cast<Vreg>(bytes);
 }
 
-// ── Published vectors ───────────────────────────────────────────────────────────────────────────────────
+// ── Published vectors ──────────────────────────────────────────────────────────────────────────────────────
 
 constexpr u32 kAese = 0x4E284800;
 constexpr u32 kAesd = 0x4E285800;
@@ -243,7 +243,7 @@ TEST_CASE("the portable AES round makes the first round of FIPS 197 appendix B")
                       0x26, 0x4c}));
 }
 
-// ── Rules of whole groups ───────────────────────────────────────────────────────────────────────────────
+// ── Rules of whole groups ──────────────────────────────────────────────────────────────────────────────────
 
 TEST_CASE("64-bit vector forms clear the upper half and scalar forms everything above the element") {
     Pe pe;

@@ -28,7 +28,7 @@ void report_rows(const char* what, std::size_t rows) {
 
 }  // namespace
 
-// ── Registers ────────────────────────────────────────────────────────────────────────────────────────────────────────
+// ── Registers ──────────────────────────────────────────────────────────────────────────────────────────────
 
 namespace {
 
@@ -191,7 +191,7 @@ TEST_CASE("features: the list that help prints names every key with its values",
     }
 }
 
-// ── Operation types ──────────────────────────────────────────────────────────────────────────────────────────────────
+// ── Operation types ────────────────────────────────────────────────────────────────────────────────────────
 
 TEST_CASE("features: call and return, FP and SIMD by operation class", "[spe][features]") {
     constexpr u8 B = 1, LD = 2, ST = 4, FP = 8, SIMD = 16;
@@ -258,7 +258,7 @@ TEST_CASE("features: call and return, FP and SIMD by operation class", "[spe][fe
     report_rows("operation types", std::size(rows));
 }
 
-// ── Filters ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+// ── Filters ────────────────────────────────────────────────────────────────────────────────────────────────
 
 TEST_CASE("features: exact type matching, by example and for every combination", "[spe][features]") {
     constexpr u64 FT = 2, B = 1 << 16, LD = 1 << 17, ST = 1 << 18, FP = 1 << 19, SIMD = 1 << 20;
@@ -366,7 +366,7 @@ TEST_CASE("features: the data source filter drops loads from elsewhere", "[spe][
     report_rows("data source filter", std::size(rows));
 }
 
-// ── Sampling ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+// ── Sampling ───────────────────────────────────────────────────────────────────────────────────────────────
 
 namespace {
 
@@ -519,7 +519,7 @@ TEST_CASE("features: ERnd counters, by example", "[spe][features]") {
     report_rows("ERnd counters", std::size(rows));
 }
 
-// ── Buffer ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+// ── Buffer ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 namespace {
 

@@ -486,7 +486,7 @@ TEST_CASE("profiling unit: the buffer is pinned when enabled, once, and given ba
     CHECK(world.unit.stats().pins.bytes == 0);
 }
 
-// ── With translation ─────────────────────────────────────────────────────────────────────────────────────────────
+// ── With translation ───────────────────────────────────────────────────────────────────────────────────────
 
 namespace {
 
@@ -614,7 +614,7 @@ TEST_CASE("profiling unit: records for addresses without memory are ignored", "[
     CHECK(world.read("PMBSR_EL1") == 0);
 }
 
-// ── Stopped by the host ──────────────────────────────────────────────────────────────────────────────────────────────
+// ── Stopped by the host ────────────────────────────────────────────────────────────────────────────────────
 
 TEST_CASE("profiling unit: stopped, registers go on and profiling does not", "[spe][profiling_unit][stop]") {
     const StopMode mode = GENERATE(StopMode::trap, StopMode::exit);
@@ -700,7 +700,7 @@ TEST_CASE("profiling unit: StopMode::exit tells when the guest would profile", "
     CHECK_FALSE(world.unit.wants_exit());
 }
 
-// ── Options ──────────────────────────────────────────────────────────────────────────────────────────────────────
+// ── Options ────────────────────────────────────────────────────────────────────────────────────────────────
 
 TEST_CASE("profiling unit: events that the model never shows cannot be filtered by", "[spe][profiling_unit]") {
     const auto [pmsver, model, mask] = GENERATE(table<u8, ModelKind, u64>({
@@ -812,7 +812,7 @@ TEST_CASE("profiling unit: eager faults at the end of the address space", "[spe]
     CHECK(world.read("PMBSR_EL1") == 0);
 }
 
-// ── Performance monitors ─────────────────────────────────────────────────────────────────────────────────────────
+// ── Performance monitors ───────────────────────────────────────────────────────────────────────────────────
 
 namespace {
 
