@@ -57,15 +57,22 @@ const TableCopy* RangeWalk::copy_of(u64 pa) {
     return &copy;
 }
 
+void RangeWalk::append_run(GuestRange run) {
+    if (run.size == 0) {
+        return;
+    }
+    if (!pages_.empty() && pages_.back().end() == run.pa) {
+        pages_.back().size += run.size;
+    } else {
+        pages_.push_back(run);
+    }
+}
+
 bool RangeWalk::append(u64 pa, u64 bytes) {
     if (!ram_.contains(pa, bytes)) {
         return false;
     }
-    if (!pages_.empty() && pages_.back().end() == pa) {
-        pages_.back().size += bytes;
-    } else {
-        pages_.push_back({pa, bytes});
-    }
+    append_run({pa, bytes});
     return true;
 }
 
@@ -88,15 +95,23 @@ u64 RangeWalk::add_similar(const WalkResult& first, u64 va, u64 to) {
     const TableCopy& copy = *copy_of(first.descriptor_pa);
     std::size_t at = (first.descriptor_pa % kPage) / sizeof(u64) + 1;
     u64 next = align_down(va, bytes) + bytes;
+    GuestRange run;  // appended as a whole
     for (; at < copy.words.size() && next < to && next != 0; ++at, next += bytes) {
         const u64 value = copy.words[at];
         const u64 pa = value & address_mask;
+        const u64 used = std::min(bytes, to - next);
         if (((value ^ first.descriptor) & ~address_mask) != 0 || (pa >> regime_.params.output_bits) != 0 ||
-            !append(pa, std::min(bytes, to - next))) {
+            !ram_.contains(pa, used)) {
             break;
         }
+        if (run.end() != pa) {
+            append_run(run);
+            run = {pa, 0};
+        }
+        run.size += used;
         ++looked_up_;
     }
+    append_run(run);
     return std::min(next, to);
 }
 

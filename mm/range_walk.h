@@ -51,6 +51,7 @@ class RangeWalk {
   private:
     class CopyPort;
 
+    void append_run(GuestRange run);
     bool append(u64 pa, u64 bytes);
     u64 add_flat(u64 from, u64 to);
     u64 add_similar(const WalkResult& first, u64 va, u64 to);

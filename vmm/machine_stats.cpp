@@ -157,7 +157,11 @@ bool is_maximum(std::string_view name) {
 void add_counters(Json& sum, const Json& other) {
     for (const auto& item : other.items()) {
         if (item.value().is_object()) {
-            add_counters(sum[item.key()], item.value());
+            Json& member = sum[item.key()];
+            if (member.is_null()) {
+                member = Json::object();
+            }
+            add_counters(member, item.value());
         } else if (item.value().is_number_unsigned()) {
             Json& total = sum[item.key()];
             const u64 before = total.is_null() ? u64{0} : total.get<u64>();

@@ -53,9 +53,9 @@ TEST_CASE("every counter of a structure is in its JSON, once", "[control]") {
 
 TEST_CASE("totals add what has the same name", "[control]") {
     Json sum;
-    add_counters(sum, Json{{"a", 1u}, {"pins", {{"b", 2u}}}, {"text", "x"}});
+    add_counters(sum, Json{{"a", 1u}, {"pins", {{"b", 2u}}}, {"text", "x"}, {"empty", Json::object()}});
     add_counters(sum, Json{{"a", 10u}, {"pins", {{"b", 20u}, {"c", 5u}}}});
-    CHECK(sum == Json{{"a", 11u}, {"pins", {{"b", 22u}, {"c", 5u}}}});
+    CHECK(sum == Json{{"a", 11u}, {"pins", {{"b", 22u}, {"c", 5u}}}, {"empty", Json::object()}});
 }
 
 TEST_CASE("the total of a maximum is the largest", "[control]") {
