@@ -32,7 +32,7 @@ constexpr std::size_t kMaxParams = 2048;  // COMMAND_LINE_SIZE of arm64 Linux
 
 constexpr const char* kExitStatusHelp =
     "Exit status:\n"
-    "  0    the guest powered itself off (PSCI SYSTEM_OFF), or Ctrl-A x ended it\n"
+    "  0    the guest powered itself off (PSCI SYSTEM_OFF), or Ctrl-A x or vmm stop ended it\n"
     "  2    bad command line\n"
     "  3    the host: a file, a limit or a system call\n"
     "  4    the guest cannot go on (all its CPUs are off)\n"

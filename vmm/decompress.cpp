@@ -10,7 +10,7 @@ namespace vmm {
 
 namespace {
 
-constexpr std::size_t kFirstOutput = std::size_t{64} << 20;
+constexpr std::size_t kFirstOutput = std::size_t{1} << 20;
 
 /// Makes room for more output: doubles, up to one byte more than `limit` so that too much shows. False: limit
 /// exceeded.
