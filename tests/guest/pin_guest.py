@@ -6,6 +6,7 @@ import pathlib
 import re
 import select
 import signal
+import struct
 import subprocess
 import tempfile
 import time
@@ -13,6 +14,8 @@ from collections.abc import Callable
 
 MIB = 1 << 20
 BUFFER = 256 * MIB
+BUFFER_OFFSET = 256 * MIB  # in RAM, as pins.S has it
+PAGE = 4096
 PR_SET_THP_DISABLE = 41
 
 
@@ -99,6 +102,21 @@ class PinGuest:
         """What the kernel charges this process for pins, in bytes."""
         status = pathlib.Path(f"/proc/{self.pid}/status").read_text(encoding="ascii")
         return int(re.search(r"^VmPin:\s*(\d+) kB$", status, re.MULTILINE)[1]) * 1024
+
+    def ram(self) -> tuple[int, list[str]]:
+        """Where the guest's RAM is mapped, and the kernel's flags of the mapping."""
+        smaps = pathlib.Path(f"/proc/{self.pid}/smaps").read_text(encoding="ascii")
+        mappings = re.findall(r"^([0-9a-f]+)-([0-9a-f]+) rw.*?^VmFlags: ([a-z ]*)$", smaps, re.MULTILINE | re.DOTALL)
+        start, _, flags = max(mappings, key=lambda mapping: int(mapping[1], 16) - int(mapping[0], 16))
+        return int(start, 16), flags.split()
+
+    def page_frames(self, offset: int, size: int) -> list[int]:
+        """Page frame numbers behind a part of RAM; 0: not present, or nothing we may know."""
+        start, _ = self.ram()
+        with open(f"/proc/{self.pid}/pagemap", "rb") as pagemap:
+            pagemap.seek((start + offset) // PAGE * 8)
+            entries = struct.unpack(f"<{size // PAGE}Q", pagemap.read(size // PAGE * 8))
+        return [entry & (1 << 55) - 1 if entry >> 63 else 0 for entry in entries]
 
     def wait_errors(self, pattern: str, seconds: float = 20) -> re.Match:
         """What the vmm says, as soon as it matches."""

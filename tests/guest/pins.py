@@ -11,11 +11,12 @@ import subprocess
 import sys
 import unittest
 
-from pin_guest import BUFFER, MIB, PinGuest
+from pin_guest import BUFFER, BUFFER_OFFSET, MIB, PinGuest
 
 VMM, ELF = (os.path.abspath(word) for word in sys.argv[1:3])
 SKIPPED = 77
-CAP_SYS_RESOURCE = 24
+CAP_SYS_ADMIN, CAP_SYS_RESOURCE = 21, 24
+COMPACT = pathlib.Path("/proc/sys/vm/compact_memory")
 SMALL = 4 * MIB
 TABLES = 132 * 4096  # at most: three levels of tables for 256 MiB, wherever they start
 HUGE = 2 * MIB
@@ -27,6 +28,11 @@ def counters(stat: dict) -> dict:
     cache, pins = stat["totals"]["spe"]["pins"], stat["memory"]["pins"]
     return {**{name: cache[name] for name in ("enables", "walks", "hits", "failures")}, "pin_ops": pins["pin_ops"],
             "unpin_ops": pins["unpin_ops"]}
+
+
+def may(capability: int) -> bool:
+    status = pathlib.Path("/proc/self/status").read_text(encoding="ascii")
+    return int(re.search(r"CapEff:\s*([0-9a-f]+)", status)[1], 16) >> capability & 1 == 1
 
 
 class PinsTest(unittest.TestCase):
@@ -78,9 +84,22 @@ class PinsTest(unittest.TestCase):
             guest.wait_pinned()
 
 
-def may_raise_limits() -> bool:
-    status = pathlib.Path("/proc/self/status").read_text(encoding="ascii")
-    return int(re.search(r"CapEff:\s*([0-9a-f]+)", status)[1], 16) >> CAP_SYS_RESOURCE & 1 == 1
+    def test_memory_is_not_shared(self):
+        with PinGuest(VMM, ELF) as guest:
+            _, flags = guest.ram()
+            self.assertNotIn("mg", flags)  # KSM may not merge it
+            self.assertIn("dc", flags)     # nor do children get it
+
+    @unittest.skipUnless(may(CAP_SYS_ADMIN) and os.access(COMPACT, os.W_OK), "page frames and compaction need CAP_SYS_ADMIN")
+    def test_page_frames_stay(self):
+        with PinGuest(VMM, ELF, huge=False) as guest:
+            guest.press("e")
+            guest.wait_pinned()
+            before = guest.page_frames(BUFFER_OFFSET, BUFFER)
+            self.assertNotIn(0, before)
+            for _ in range(3):
+                COMPACT.write_text("1", encoding="ascii")
+            self.assertEqual(guest.page_frames(BUFFER_OFFSET, BUFFER), before)
 
 
 class ShortageTest(unittest.TestCase):
@@ -129,7 +148,7 @@ class ShortageTest(unittest.TestCase):
         self.assertEqual(guest.stat()["totals"]["spe"]["shortages"], 1)
         self.assertTrue(guest.quit())
 
-    @unittest.skipUnless(may_raise_limits(), "raising limits needs CAP_SYS_RESOURCE")
+    @unittest.skipUnless(may(CAP_SYS_RESOURCE), "raising limits needs CAP_SYS_RESOURCE")
     def test_stop_until_the_limit_is_raised(self):
         guest = self.start("--spe-pin-shortage", "stop")
         guest.send("e")
