@@ -16,11 +16,10 @@ struct Block;
 struct Op {
     const void* code = nullptr;
     union {
-        Handler handler =
-            nullptr;   // the reference handler: for `call`, and the slow path of every fast operation
-        u64 constant;  // MOVZ, logical immediates
-        Block* link;   // direct branches within the page: the target, once known
-        u64* storage;  // MRS of a plain register
+        Handler handler = nullptr;  // the reference: for `call`, and the slow path of every fast operation
+        u64 constant;               // MOVZ, logical immediates
+        Block* link;                // direct branches within the page: the target, once known
+        u64* storage;               // MRS of a plain register
     };
     u32 insn = 0;  // instruction word; for fused compare-and-branch the constant compared with
     s32 imm = 0;   // address offset; for branches and ADR the target relative to the page's address
@@ -46,9 +45,8 @@ struct Block {
     Op* ops() { return reinterpret_cast<Op*>(this + 1); }
     Op* end() { return ops() + op_count; }
 
-    /// The last operation that starts at or before the instruction `index` of the page, which is in the
-    /// block. No operation stands for less than one instruction, so that it is at most that far from the
-    /// first.
+    /// The last operation that starts at or before the instruction `index` of the page, which is in the block.
+    /// Every operation stands for an instruction at least, so it is at most that far from the first.
     Op* last_at_or_before(unsigned index) {
         Op* op = ops() + std::min(index - start, op_count - 1u);
         while (op != ops() && op->index > index) {

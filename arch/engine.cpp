@@ -256,8 +256,8 @@ LoopExit Engine::Impl::run_exactly() {
 LoopExit Engine::Impl::run_part(const Position& from) {
     const unsigned stop_index = from.index + static_cast<unsigned>(budget);
     Op* stop = from.block->last_at_or_before(stop_index);
-    // When `stop` starts before it, the position is in a
-    // gap of NOPs behind it, unless it stands for two instructions.
+    // When `stop` starts before the position, that is in a gap of NOPs behind it, unless it stands for two
+    // instructions.
     const bool fused = from.block->remaining_from(*stop) - stop->tail > 1;
     if (stop->index < stop_index && !fused && stop + 1 != from.block->end()) {
         ++stop;
@@ -293,8 +293,8 @@ void Engine::Impl::remember_stop(Block* block, Op* op) {
     while (op != block->end() && op->index <= index) {
         ++op;
     }
-    const bool inside =
-        index + 1 < u32{block->start} + block->length;  // not where the block hands over to the next page
+    // Not where the block hands over to the next page.
+    const bool inside = index + 1 < u32{block->start} + block->length;
     if (inside && op != block->end() && op->index == index + 1) {
         resume = {{block, op, index + 1}, v.s.pc + 4, jump_tag};
     }

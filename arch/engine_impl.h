@@ -19,7 +19,7 @@ enum class LoopExit : u8 {
     budget,     // the next block does not fit into the budget; PC addresses it
     attention,  // the pins asked for attention
     boundary,   // something the caller accounts by has changed (Exception level, profiling registers)
-    stop_here,  // reached the operation marked by mark_stop()
+    stop_here,  // reached the operation under a StopMark
     wait,
     stop,
 };
