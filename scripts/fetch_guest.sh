@@ -149,11 +149,16 @@ unpack_packages() {
 # ── The initramfs ──────────────────────────────────────────────────────────────────────────────────────────────────
 # Modules for /init to load; dependencies are added from modules.dep.
 modules="arm_spe_pmu virtio_mmio virtio_blk virtio_net virtio_console virtio_rng"
+# Those that it loads where the machine has a device for them: by the device's virtio ID.
+modules_by_id="5:virtio_balloon 9:9pnet_virtio 9:9p"
 
+# Paths of the modules $2... and of what they need, in the folder $1, in the order to load them.
 module_paths() {
-    for module in $modules; do
+    folder=$1
+    shift
+    for module in "$@"; do
         pattern=$(printf '%s' "$module" | sed 's/[-_]/[-_]/g')
-        line=$(grep -E "(^|/)$pattern\.ko(\.[a-z]+)?:" "$1/modules.dep" || true)
+        line=$(grep -E "(^|/)$pattern\.ko(\.[a-z]+)?:" "$folder/modules.dep" || true)
         [ -n "$line" ] || { say "note: this kernel has no module '$module'"; continue; }
         # modules.dep lists what must be loaded first last.
         printf '%s\n' "$line" | tr -d ':' | tr ' ' '\n' | tac
@@ -176,6 +181,21 @@ copy_library() {
     cp -L "$found" "$stage/lib/$name"
     for dependency in $(needed_libraries "$stage/lib/$name"); do
         copy_library "$dependency"
+    done
+}
+
+# Puts the modules $2... and what they need into the stage, and their names, in the order to load them, into the file $1.
+stage_modules() {
+    order=$1
+    shift
+    for path in $(module_paths "$module_dir" "$@"); do
+        name=$(basename "$path")
+        case "$name" in
+            *.ko.xz) xz -dc "$module_dir/$path" >"$stage/modules/${name%.xz}" ;;
+            *.ko.zst) zstd -q -dc "$module_dir/$path" >"$stage/modules/${name%.zst}" ;;
+            *) cp "$module_dir/$path" "$stage/modules/$name" ;;
+        esac
+        printf '%s\n' "${name%.ko*}" >>"$order"
     done
 }
 
@@ -204,14 +224,10 @@ build_initramfs() {
     depmod -b "$root" "$version" 2>/dev/null || true
     module_dir="$root/lib/modules/$version"
     [ -s "$module_dir/modules.dep" ] || fail "depmod made no modules.dep for $version (package 'kmod' missing?)"
-    for path in $(module_paths "$module_dir"); do
-        name=$(basename "$path")
-        case "$name" in
-            *.ko.xz) xz -dc "$module_dir/$path" >"$stage/modules/${name%.xz}" ;;
-            *.ko.zst) zstd -q -dc "$module_dir/$path" >"$stage/modules/${name%.zst}" ;;
-            *) cp "$module_dir/$path" "$stage/modules/$name" ;;
-        esac
-        printf '%s\n' "${name%.ko*}" >>"$stage/modules/order"
+    # shellcheck disable=SC2086  # a list of words
+    stage_modules "$stage/modules/order" $modules
+    for pair in $modules_by_id; do
+        stage_modules "$stage/modules/order.${pair%%:*}" "${pair#*:}"
     done
     [ -s "$stage/modules/arm_spe_pmu.ko" ] || fail "$version has no module 'arm_spe_pmu'"
 

@@ -10,6 +10,7 @@
 #include "arch/cpu_model.h"
 #include "spe/feature_options.h"
 #include "vmm/base/bits.h"
+#include "vmm/cli_devices.h"
 #include "vmm/cli_host_trace.h"
 #include "vmm/cli_spe.h"
 #include "vmm/cli_values.h"
@@ -46,9 +47,9 @@ constexpr const char* kExitStatusHelp =
 struct RawOptions {
     std::string kernel, positional_kernel, initrd, params, name, dump_dtb, control;
     std::optional<std::string> cpus, mem, console, log_level, kaslr_seed, cpu, clock, timeout, host_trace;
-    std::vector<std::string> disks;
     bool rng = false, nodefaults = false, pmu = false, no_control = false;
     RawSpeOptions spe;
+    RawDeviceOptions devices;
 };
 
 void add_boot_options(CLI::App& run, RawOptions& raw) {
@@ -73,10 +74,6 @@ void add_machine_options(CLI::App& run, RawOptions& raw) {
                    "Memory; a bare number is MiB; suffixes K M G T (default 64 MiB x (cpus + 3))")
         ->type_name("SIZE");
     run.add_option("--cpu", raw.cpu, "CPU model (default neoverse-n1)")->type_name("MODEL");
-    run.add_option("-d,--disk", raw.disks, "Raw disk image as virtio block device; may be repeated")
-        ->type_name("FILE[,ro]")
-        ->take_all()
-        ->allow_extra_args(false);
     run.add_flag("--rng", raw.rng, "Add a virtio entropy device");
     run.add_option("--console", raw.console,
                    "Guest console: serial (ttyS0) or virtio (hvc0) (default serial)")
@@ -119,24 +116,6 @@ Result<u64> parse_memory(const std::optional<std::string>& text, unsigned cpus, 
                           kMaxRam >> 30);
     }
     return memory;
-}
-
-Result<DiskConfig> parse_disk(std::string_view text) {
-    DiskConfig disk;
-    const std::size_t comma = text.rfind(',');
-    if (comma != std::string_view::npos) {
-        const std::string_view suffix = text.substr(comma + 1);
-        if (suffix != "ro") {
-            return fail_usage("--disk \"{}\": unknown suffix \"{}\"; must be FILE or FILE,ro", text, suffix);
-        }
-        disk.read_only = true;
-        text = text.substr(0, comma);
-    }
-    if (text.empty()) {
-        return fail_usage("--disk \"\": must be FILE or FILE,ro");
-    }
-    disk.path = text;
-    return disk;
 }
 
 Result<std::string> parse_cpu_model(const std::optional<std::string>& text) {
@@ -195,16 +174,6 @@ Result<> parse_numbers(const RawOptions& raw, MachineConfig& config) {
     return {};
 }
 
-Result<> check_virtio_slots(const MachineConfig& config) {
-    const std::size_t wanted =
-        config.disks.size() + (config.rng ? 1 : 0) + (config.console == ConsoleKind::virtio ? 1 : 0);
-    if (wanted > kVirtioSlots) {
-        return fail_usage("--disk: {} virtio devices asked for; at most {} fit, console and rng included",
-                          wanted, kVirtioSlots);
-    }
-    return {};
-}
-
 Result<> parse_control(const RawOptions& raw, MachineConfig& config) {
     config.name = raw.name.empty() ? fmt::format("guest-{}", ::getpid()) : raw.name;
     if (!valid_guest_name(config.name)) {
@@ -236,10 +205,7 @@ Result<MachineConfig> check(const RawOptions& raw, const HostFacts& host) {
     config.pmu = raw.pmu;
     VMM_TRY(config.cpus, parse_cpus(raw.cpus, host));
     VMM_TRY(config.memory, parse_memory(raw.mem, config.cpus, host));
-    for (const std::string& text : raw.disks) {
-        VMM_TRY(DiskConfig disk, parse_disk(text));
-        config.disks.push_back(std::move(disk));
-    }
+    VMM_TRY_VOID(parse_device_options(raw.devices, config));
     VMM_TRY(config.cpu_model, parse_cpu_model(raw.cpu));
     VMM_TRY(config.spe, parse_spe_options(raw.spe, config.cpus));
     if (raw.host_trace) {
@@ -282,6 +248,7 @@ Result<Command> parse_command_line(std::span<const char* const> arguments, const
     run->footer(kExitStatusHelp);
     add_boot_options(*run, raw);
     add_machine_options(*run, raw);
+    add_device_options(*run, raw.devices);
     add_spe_options(*run, raw.spe);
     add_host_trace_option(*run, raw.host_trace);
     const ManageCommandLine manage(app);

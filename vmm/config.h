@@ -20,6 +20,13 @@ struct DiskConfig {
     bool read_only = false;
 };
 
+/// A folder of the host as a 9P file system.
+struct ShareConfig {
+    std::string path;
+    std::string tag;
+    bool read_only = false;
+};
+
 enum class ConsoleKind : u8 { serial, virtio };
 enum class ClockKind : u8 { host, insn };
 
@@ -65,6 +72,7 @@ struct MachineConfig {
     unsigned cpus = 1;
     u64 memory = 0;  // bytes, a multiple of 4 KiB
     std::vector<DiskConfig> disks;
+    std::vector<ShareConfig> shares;
     bool rng = false;
     ConsoleKind console = ConsoleKind::serial;
     bool nodefaults = false;  // the guest gets `params` and nothing else as its command line

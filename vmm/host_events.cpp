@@ -19,6 +19,7 @@ Result<HostEvents> HostEvents::create() {
         return fail_errno(error, "cannot block signals");
     }
     ::signal(SIGPIPE, SIG_IGN);
+    ::signal(SIGXFSZ, SIG_IGN);  // a file of the host that may not grow further is an error of the write
     HostEvents events;
     events.signals_.reset(::signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
     if (!events.signals_) {

@@ -11,6 +11,7 @@
 #include "arch/cpu_model.h"
 #include "devices/virtio/block.h"
 #include "devices/virtio/entropy.h"
+#include "devices/virtio/file_share.h"
 #include "vmm/base/check.h"
 #include "vmm/base/rng.h"
 #include "vmm/dump.h"
@@ -107,6 +108,13 @@ Result<> Machine::open_virtio_devices() {
         auto opened = Block::open(options);
         if (!opened) {
             return fail("--disk: {}", opened.error().text);
+        }
+        virtio_devices_.push_back(*std::move(opened));
+    }
+    for (const ShareConfig& share : config_.shares) {
+        auto opened = FileShare::open({share.path, share.tag, share.read_only, threading});
+        if (!opened) {
+            return fail("--9p: {}", opened.error().text);
         }
         virtio_devices_.push_back(*std::move(opened));
     }

@@ -42,7 +42,7 @@ class Guest:
         self.facts = re.findall(rf"^{re.escape(name)}: (.*)$", self.console, re.MULTILINE)
         if not verdict.expect(run.returncode == 0 and "done" in self.facts, f"{script}: runs to its end, status {run.returncode}"):
             print(self.console[-4000:], run.stderr.decode(errors="replace")[-2000:])
-        for text in ("Oops", "BUG:", "WARNING:", "unexpected", "Unexpected", "stall", "lockup", "Call trace"):
+        for text in ("Oops", "BUG:", "WARNING:", "unexpected", "Unexpected", " stall", "lockup", "Call trace"):
             if text in self.console:
                 verdict.expect(False, f"{script}: no '{text}' on the console")
 

@@ -1,0 +1,104 @@
+#include "vmm/cli_devices.h"
+
+#include <algorithm>
+
+#include <CLI/CLI.hpp>
+
+#include "devices/virtio/file_share.h"
+#include "vmm/memory_map.h"
+
+namespace vmm {
+
+namespace {
+
+Result<DiskConfig> parse_disk(std::string_view text) {
+    DiskConfig disk;
+    const std::size_t comma = text.rfind(',');
+    if (comma != std::string_view::npos) {
+        const std::string_view suffix = text.substr(comma + 1);
+        if (suffix != "ro") {
+            return fail_usage("--disk \"{}\": unknown suffix \"{}\"; must be FILE or FILE,ro", text, suffix);
+        }
+        disk.read_only = true;
+        text = text.substr(0, comma);
+    }
+    if (text.empty()) {
+        return fail_usage("--disk \"\": must be FILE or FILE,ro");
+    }
+    disk.path = text;
+    return disk;
+}
+
+/// From the right, since a folder's name may have commas.
+Result<ShareConfig> parse_share(std::string_view text) {
+    ShareConfig share;
+    std::string_view rest = text;
+    std::size_t comma = rest.rfind(',');
+    if (comma != std::string_view::npos && rest.substr(comma + 1) == "ro" && rest.find(',') != comma) {
+        share.read_only = true;
+        rest = rest.substr(0, comma);
+        comma = rest.rfind(',');
+    }
+    if (comma != std::string_view::npos) {
+        share.path = rest.substr(0, comma);
+        share.tag = rest.substr(comma + 1);
+    }
+    constexpr std::size_t kMaxTag = devices::virtio::FileShare::kMaxTag;
+    if (share.path.empty() || share.tag.empty() || share.tag.size() > kMaxTag) {
+        return fail_usage("--9p \"{}\": must be DIR,TAG or DIR,TAG,ro with a tag of 1 to {} bytes", text,
+                          kMaxTag);
+    }
+    return share;
+}
+
+Result<> check_tags(const std::vector<ShareConfig>& shares) {
+    for (std::size_t n = 0; n < shares.size(); ++n) {
+        for (std::size_t m = 0; m < n; ++m) {
+            if (shares[m].tag == shares[n].tag) {
+                return fail_usage("--9p \"{},{}\": another folder has this tag", shares[n].path,
+                                  shares[n].tag);
+            }
+        }
+    }
+    return {};
+}
+
+}  // namespace
+
+void add_device_options(CLI::App& run, RawDeviceOptions& raw) {
+    run.add_option("-d,--disk", raw.disks, "Raw disk image as virtio block device; may be repeated")
+        ->type_name("FILE[,ro]")
+        ->take_all()
+        ->allow_extra_args(false);
+    run.add_option(
+           "--9p", raw.shares,
+           "Folder of the host that the guest can mount: 'mount -t 9p -o trans=virtio TAG /mnt'; may be "
+           "repeated")
+        ->type_name("DIR,TAG[,ro]")
+        ->take_all()
+        ->allow_extra_args(false);
+}
+
+Result<> parse_device_options(const RawDeviceOptions& raw, MachineConfig& config) {
+    for (const std::string& text : raw.disks) {
+        VMM_TRY(DiskConfig disk, parse_disk(text));
+        config.disks.push_back(std::move(disk));
+    }
+    for (const std::string& text : raw.shares) {
+        VMM_TRY(ShareConfig share, parse_share(text));
+        config.shares.push_back(std::move(share));
+    }
+    return check_tags(config.shares);
+}
+
+Result<> check_virtio_slots(const MachineConfig& config) {
+    const std::size_t wanted = config.disks.size() + config.shares.size() + (config.rng ? 1 : 0) +
+                               (config.console == ConsoleKind::virtio ? 1 : 0);
+    if (wanted > kVirtioSlots) {
+        return fail_usage("{}: {} virtio devices asked for; at most {} fit, console and rng included",
+                          config.shares.empty() ? "--disk" : "--disk, --9p", wanted, kVirtioSlots);
+    }
+    return {};
+}
+
+}  // namespace vmm
