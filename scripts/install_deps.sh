@@ -8,7 +8,7 @@ set -eu
 
 build_packages="
     cmake ninja-build g++ pkg-config
-    libfdt-dev libspdlog-dev libfmt-dev liburing-dev libcli11-dev libexpected-dev nlohmann-json3-dev
+    libfdt-dev libspdlog-dev libfmt-dev liburing-dev libslirp-dev libcli11-dev libexpected-dev nlohmann-json3-dev
     zlib1g-dev libzstd-dev catch2"
 
 test_packages="

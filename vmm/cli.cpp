@@ -214,7 +214,7 @@ Result<MachineConfig> check(const RawOptions& raw, const HostFacts& host) {
     VMM_TRY_VOID(parse_kinds(raw, config));
     VMM_TRY_VOID(parse_numbers(raw, config));
     VMM_TRY_VOID(parse_control(raw, config));
-    VMM_TRY_VOID(check_virtio_slots(config));
+    VMM_TRY_VOID(check_devices(config));
     if (kernel_command_line(config).size() >= kMaxParams) {
         return fail_usage("--params: the kernel command line is {} bytes long; at most {} are accepted",
                           kernel_command_line(config).size(), kMaxParams - 1);

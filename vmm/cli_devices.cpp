@@ -5,6 +5,7 @@
 #include <CLI/CLI.hpp>
 
 #include "devices/virtio/file_share.h"
+#include "vmm/cli_network.h"
 #include "vmm/memory_map.h"
 
 namespace vmm {
@@ -77,6 +78,12 @@ void add_device_options(CLI::App& run, RawDeviceOptions& raw) {
         ->type_name("DIR,TAG[,ro]")
         ->take_all()
         ->allow_extra_args(false);
+    run.add_option("-n,--network", raw.networks,
+                   "Network: mode=user[,guest_mac=MAC][,host_ip=IP][,guest_ip=IP][,mtu=N][,loopback=off][,restrict=on]"
+                   "[,forward=[tcp:|udp:][IP:]PORT:GUESTPORT]...; may be repeated")
+        ->type_name("mode=user[,...]")
+        ->take_all()
+        ->allow_extra_args(false);
 }
 
 Result<> parse_device_options(const RawDeviceOptions& raw, MachineConfig& config) {
@@ -88,15 +95,22 @@ Result<> parse_device_options(const RawDeviceOptions& raw, MachineConfig& config
         VMM_TRY(ShareConfig share, parse_share(text));
         config.shares.push_back(std::move(share));
     }
+    for (const std::string& text : raw.networks) {
+        VMM_TRY_VOID(parse_network(text, config));
+    }
     return check_tags(config.shares);
 }
 
-Result<> check_virtio_slots(const MachineConfig& config) {
-    const std::size_t wanted = config.disks.size() + config.shares.size() + (config.rng ? 1 : 0) +
+Result<> check_devices(const MachineConfig& config) {
+    const std::size_t wanted = config.disks.size() + config.shares.size() + config.networks.size() + (config.rng ? 1 : 0) +
                                (config.console == ConsoleKind::virtio ? 1 : 0);
     if (wanted > kVirtioSlots) {
         return fail_usage("{}: {} virtio devices asked for; at most {} fit, console and rng included",
-                          config.shares.empty() ? "--disk" : "--disk, --9p", wanted, kVirtioSlots);
+                          config.shares.empty() && config.networks.empty() ? "--disk" : "--disk, --9p, --network",
+                          wanted, kVirtioSlots);
+    }
+    if (!config.networks.empty() && config.clock == ClockKind::insn) {
+        return fail_usage("--network: a network follows the host's time, which --clock insn excludes");
     }
     return {};
 }

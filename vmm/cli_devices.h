@@ -16,7 +16,7 @@ namespace vmm {
 
 /// What the user wrote.
 struct RawDeviceOptions {
-    std::vector<std::string> disks, shares;
+    std::vector<std::string> disks, shares, networks;
 };
 
 void add_device_options(CLI::App& run, RawDeviceOptions& raw);
@@ -24,7 +24,7 @@ void add_device_options(CLI::App& run, RawDeviceOptions& raw);
 /// Fills in the devices of `config`; errors name the option and what it accepts.
 Result<> parse_device_options(const RawDeviceOptions& raw, MachineConfig& config);
 
-/// Once all devices are known.
-Result<> check_virtio_slots(const MachineConfig& config);
+/// Once everything is known: the number of devices, and what goes with what.
+Result<> check_devices(const MachineConfig& config);
 
 }  // namespace vmm

@@ -1,11 +1,13 @@
 // MachineConfig: everything `vmm run` was asked for, checked, as plain data.
 #pragma once
 
+#include <array>
 #include <bit>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "devices/net/user_network.h"
 #include "mm/host_memory.h"
 #include "spe/event_model.h"
 #include "spe/features.h"
@@ -25,6 +27,11 @@ struct ShareConfig {
     std::string path;
     std::string tag;
     bool read_only = false;
+};
+
+struct NetworkConfig {
+    devices::net::UserNetworkOptions user;
+    std::array<u8, 6> mac{};
 };
 
 enum class ConsoleKind : u8 { serial, virtio };
@@ -73,6 +80,7 @@ struct MachineConfig {
     u64 memory = 0;  // bytes, a multiple of 4 KiB
     std::vector<DiskConfig> disks;
     std::vector<ShareConfig> shares;
+    std::vector<NetworkConfig> networks;
     bool rng = false;
     ConsoleKind console = ConsoleKind::serial;
     bool nodefaults = false;  // the guest gets `params` and nothing else as its command line

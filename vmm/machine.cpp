@@ -12,6 +12,7 @@
 #include "devices/virtio/block.h"
 #include "devices/virtio/entropy.h"
 #include "devices/virtio/file_share.h"
+#include "devices/virtio/net.h"
 #include "vmm/base/check.h"
 #include "vmm/base/rng.h"
 #include "vmm/dump.h"
@@ -117,6 +118,13 @@ Result<> Machine::open_virtio_devices() {
             return fail("--9p: {}", opened.error().text);
         }
         virtio_devices_.push_back(*std::move(opened));
+    }
+    for (const NetworkConfig& network : config_.networks) {
+        auto opened = devices::net::UserNetwork::open(network.user);
+        if (!opened) {
+            return fail("--network: {}", opened.error().text);
+        }
+        virtio_devices_.push_back(std::make_unique<Net>(*std::move(opened), network.mac, network.user.mtu));
     }
     if (config_.rng) {
         virtio_devices_.push_back(std::make_unique<Entropy>(entropy_source(config_.clock), threading));

@@ -197,13 +197,20 @@ Virtqueue::Pop Virtqueue::pop(Chain& chain) {
 }
 
 void Virtqueue::push(u16 head, u32 written) {
+    const Used used{head, written};
+    push_together({&used, 1});
+}
+
+void Virtqueue::push_together(std::span<const Used> chains) {
     if (!ready_) {
         return;
     }
-    u8* guest_element = guest_used_ + kRingHeader + (next_used_ & (size_ - 1)) * kUsedElement;
-    mm::store_relaxed<u32>(guest_element, head);
-    mm::store_relaxed<u32>(guest_element + 4, written);
-    ++next_used_;
+    for (const Used& used : chains) {
+        u8* guest_element = guest_used_ + kRingHeader + (next_used_ & (size_ - 1)) * kUsedElement;
+        mm::store_relaxed<u32>(guest_element, used.head);
+        mm::store_relaxed<u32>(guest_element + 4, used.written);
+        ++next_used_;
+    }
     __atomic_store_n(reinterpret_cast<u16*>(guest_used_ + 2), next_used_, __ATOMIC_RELEASE);
 }
 

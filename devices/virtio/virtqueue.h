@@ -3,6 +3,7 @@
 // Ring memory belongs to the guest and may change at any moment: each field is read once, checked, and then used.
 #pragma once
 
+#include <span>
 #include <vector>
 
 #include "mm/guest_ram.h"
@@ -44,6 +45,12 @@ class Virtqueue {
   public:
     static constexpr unsigned kMaxSegments = 1024;  // per chain
 
+    /// A chain that is done with, and how many of its writable bytes were written, from the first on.
+    struct Used {
+        u16 head;
+        u32 written;
+    };
+
     enum class Pop : u8 { chain, empty, broken };
 
     /// Not ready until the driver has configured it.
@@ -61,6 +68,8 @@ class Virtqueue {
     Pop pop(Chain& chain);
     /// Returns a chain whose first `written` writable bytes were written.
     void push(u16 head, u32 written);
+    /// Returns chains that the driver must see at once or not at all.
+    void push_together(std::span<const Used> chains);
 
     /// True where the driver wants an interrupt for what was pushed since the last call.
     bool interrupt_wanted();

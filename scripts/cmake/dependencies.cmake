@@ -18,6 +18,14 @@ set_target_properties(vmm::fdt PROPERTIES
     INTERFACE_SYSTEM_INCLUDE_DIRECTORIES "${FDT_INCLUDE_DIR}"
     INTERFACE_LINK_LIBRARIES "${FDT_LIBRARY}")
 
+# libslirp's .pc file asks for that of GLib, which nothing here needs.
+find_path(SLIRP_INCLUDE_DIR slirp/libslirp.h REQUIRED)
+find_library(SLIRP_LIBRARY slirp REQUIRED)
+add_library(vmm::slirp INTERFACE IMPORTED)
+set_target_properties(vmm::slirp PROPERTIES
+    INTERFACE_SYSTEM_INCLUDE_DIRECTORIES "${SLIRP_INCLUDE_DIR}"
+    INTERFACE_LINK_LIBRARIES "${SLIRP_LIBRARY}")
+
 if(BUILD_TESTING)
     find_package(Catch2 2.13 REQUIRED)
 endif()
