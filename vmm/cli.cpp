@@ -11,6 +11,7 @@
 #include "spe/feature_options.h"
 #include "vmm/base/bits.h"
 #include "vmm/cli_devices.h"
+#include "vmm/cli_exec.h"
 #include "vmm/cli_host_trace.h"
 #include "vmm/cli_spe.h"
 #include "vmm/cli_values.h"
@@ -40,6 +41,14 @@ constexpr const char* kExitStatusHelp =
     "  5    internal error of vmm\n"
     "  124  --timeout expired\n"
     "  128+N  ended by signal N (SIGHUP, SIGINT, SIGTERM)\n"
+    "With --exec or --script it is the status of the last command, or\n"
+    "  222  bad command line         223  the host, or --copy-out failed\n"
+    "  224  the guest ended too soon 225  internal error of vmm\n"
+    "  226  kernel panic             227  oops or BUG\n"
+    "  228  RCU stall, lockup, hung task\n"
+    "  229  reset                    230  --boot-timeout\n"
+    "  231  --timeout                232  --idle-timeout\n"
+    "  233  ended by a signal or vmm stop\n"
     "\n"
     "Console: Ctrl-A x ends the machine, Ctrl-A Ctrl-A sends Ctrl-A. SIGQUIT prints the state of all CPUs.\n";
 
@@ -50,6 +59,7 @@ struct RawOptions {
     bool rng = false, nodefaults = false, pmu = false, no_control = false;
     RawSpeOptions spe;
     RawDeviceOptions devices;
+    RawExecOptions exec;
 };
 
 void add_boot_options(CLI::App& run, RawOptions& raw) {
@@ -211,6 +221,10 @@ Result<MachineConfig> check(const RawOptions& raw, const HostFacts& host) {
     if (raw.host_trace) {
         VMM_TRY(config.host_trace, parse_host_trace(*raw.host_trace));
     }
+    VMM_TRY(config.exec, parse_exec_options(raw.exec));
+    if (!config.exec.root.empty() && !config.initrd.empty()) {
+        return fail_usage("--root \"{}\": --initrd excludes it", config.exec.root);
+    }
     VMM_TRY_VOID(parse_kinds(raw, config));
     VMM_TRY_VOID(parse_numbers(raw, config));
     VMM_TRY_VOID(parse_control(raw, config));
@@ -251,6 +265,7 @@ Result<Command> parse_command_line(std::span<const char* const> arguments, const
     add_device_options(*run, raw.devices);
     add_spe_options(*run, raw.spe);
     add_host_trace_option(*run, raw.host_trace);
+    add_exec_options(*run, raw.exec);
     const ManageCommandLine manage(app);
     CLI::App* version = app.add_subcommand("version", "Print the version");
     CLI::App* help = app.add_subcommand("help", "Print this help");

@@ -1,8 +1,12 @@
 #include "vmm/config.h"
 
+#include "vmm/guest_files.h"
+
 namespace vmm {
 
-std::string kernel_command_line(const MachineConfig& config) {
+namespace {
+
+std::string line_of_user(const MachineConfig& config) {
     if (config.nodefaults) {
         return config.params;
     }
@@ -13,6 +17,21 @@ std::string kernel_command_line(const MachineConfig& config) {
     if (!config.params.empty()) {
         line += ' ';
         line += config.params;
+    }
+    return line;
+}
+
+}  // namespace
+
+std::string kernel_command_line(const MachineConfig& config) {
+    std::string line = line_of_user(config);
+    if (config.exec.enabled()) {
+        // What goes wrong before the console's driver is there shall be seen.
+        if (!config.nodefaults && (" " + line).find(" earlycon") == std::string::npos) {
+            line += " earlycon";
+        }
+        line += line.empty() ? "" : " ";
+        line += kInitParameter;
     }
     return line;
 }

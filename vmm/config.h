@@ -14,6 +14,7 @@
 #include "vmm/base/bits.h"
 #include "vmm/base/log.h"
 #include "vmm/base/types.h"
+#include "vmm/exec_config.h"
 
 namespace vmm {
 
@@ -92,6 +93,7 @@ struct MachineConfig {
     HostTraceConfig host_trace;
     ClockKind clock = ClockKind::host;
     u64 timeout_seconds = 0;  // 0: none
+    ExecConfig exec;
     LogLevel log_level = LogLevel::warning;
 };
 

@@ -1,5 +1,6 @@
 #include "vmm/decompress.h"
 
+#include <lzma.h>
 #include <zlib.h>
 #include <zstd.h>
 
@@ -31,6 +32,10 @@ tl::unexpected<Error> too_big(u64 limit) {
 
 struct InflateEnd {
     void operator()(z_stream* stream) const { inflateEnd(stream); }
+};
+
+struct LzmaEnd {
+    void operator()(lzma_stream* stream) const { lzma_end(stream); }
 };
 
 struct DStreamFree {
@@ -107,6 +112,42 @@ Result<std::vector<u8>> decompress_zstd(std::span<const u8> data, u64 limit) {
         }
         if (in.pos == in.size && used < out.size() && !progress) {
             return fail("the zstd data is truncated");
+        }
+    }
+    if (used > limit) {
+        return too_big(limit);
+    }
+    out.resize(used);
+    return out;
+}
+
+Result<std::vector<u8>> decompress_xz(std::span<const u8> data, u64 limit) {
+    constexpr u64 kMaxDictionary = u64{256} << 20;
+    lzma_stream stream = LZMA_STREAM_INIT;
+    if (lzma_stream_decoder(&stream, kMaxDictionary, 0) != LZMA_OK) {
+        return fail("cannot set up xz decompression");
+    }
+    const std::unique_ptr<lzma_stream, LzmaEnd> cleanup(&stream);
+    std::vector<u8> out;
+    std::size_t used = 0;
+    stream.next_in = data.data();
+    stream.avail_in = data.size();
+    for (;;) {
+        if (!grow(out, used, limit)) {
+            return too_big(limit);
+        }
+        stream.next_out = out.data() + used;
+        stream.avail_out = out.size() - used;
+        const lzma_ret status = lzma_code(&stream, LZMA_RUN);
+        used = out.size() - stream.avail_out;
+        if (status == LZMA_STREAM_END) {
+            break;
+        }
+        if (status == LZMA_BUF_ERROR || (status == LZMA_OK && stream.avail_in == 0 && stream.avail_out != 0)) {
+            return fail("the xz data is truncated");
+        }
+        if (status != LZMA_OK) {
+            return fail("the xz data is damaged (error {})", static_cast<int>(status));
         }
     }
     if (used > limit) {

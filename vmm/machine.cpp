@@ -30,6 +30,7 @@ constexpr u64 kMpidrRes1 = u64{1} << 31;
 constexpr u64 kMpidrAffinity = 0xFF'00FF'FFFF;
 constexpr auto kPauseTimeout = 10s;
 constexpr std::chrono::milliseconds kNoHurry = 24h * 365;
+constexpr unsigned kChannelUart = 1;  // ttyS1: where the init of a scripted run talks to us
 /// Takes what the guest prints to a UART that is not connected.
 class NullSink final : public devices::ByteSink {
   public:
@@ -72,6 +73,9 @@ Result<std::unique_ptr<Machine>> Machine::create(const MachineConfig& config) {
     VMM_TRY_VOID(machine->open_control());
     VMM_TRY_VOID(machine->write_dtb());
     VMM_TRY_VOID(machine->start_host_trace());
+    if (machine->script_ != nullptr) {
+        VMM_TRY_VOID(machine->script_->open_log());
+    }
     log("vmm").info("# vmm run -k {} -m {} -c {} --name {} ({}, {})", config.kernel, config.memory >> 20,
                     config.cpus, config.name, machine->files_.kernel.description, config.cpu_model);
     return machine;
@@ -93,6 +97,7 @@ Machine::~Machine() {
 
 Result<> Machine::load_files() {
     VMM_TRY(files_, load_boot_files(config_.kernel, config_.initrd, config_.memory));
+    VMM_TRY_VOID(prepare_script());
     VMM_TRY(plan_, plan_boot(files_, {kRamBase, config_.memory}));
     return {};
 }
@@ -130,7 +135,8 @@ Result<> Machine::open_virtio_devices() {
         virtio_devices_.push_back(std::make_unique<Entropy>(entropy_source(config_.clock), threading));
     }
     if (config_.console == ConsoleKind::virtio) {
-        auto console = std::make_unique<Console>(output_, threading);
+        auto console =
+            std::make_unique<Console>(script_ != nullptr ? script_->console() : output_, threading);
         winsize size{};
         if (::ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col != 0) {
             console->set_size(size.ws_col, size.ws_row);
@@ -246,7 +252,9 @@ Result<> Machine::build_devices() {
     VMM_TRY_VOID(bus_.attach(gic_->redistributors(), gic_redistributor_window(config_.cpus)));
     for (unsigned n = 0; n < kUarts; ++n) {
         devices::ByteSink* sink = &output_;
-        if (n != 0) {
+        if (script_ != nullptr && n <= kChannelUart) {
+            sink = n == kChannelUart ? &script_->channel() : &script_->console();
+        } else if (n != 0) {
             unconnected_.push_back(std::make_unique<NullSink>());
             sink = unconnected_.back().get();
         }
@@ -330,14 +338,21 @@ void Machine::pause(StopReason reason) {
     control_.stop(reason);
     executor_->kick();
     // A vCPU may be waiting for standard output to take what the guest prints.
-    output_.set_limited(false);
+    set_output_limited(false);
     const bool joined = executor_->join(kPauseTimeout);
-    output_.set_limited(true);
+    set_output_limited(true);
     if (!joined) {
         restore_terminal();
         remove_control_socket();
         std::fprintf(stderr, "vmm: internal error: a vCPU does not stop\n%s", dump_unsafely().c_str());
-        ::_exit(static_cast<int>(ExitStatus::internal_error));
+        ::_exit(exit_status(ExitStatus::internal_error, script_ != nullptr));
+    }
+}
+
+void Machine::set_output_limited(bool limited) {
+    output_.set_limited(limited);
+    if (script_ != nullptr) {
+        script_->set_limited(limited);
     }
 }
 
@@ -409,7 +424,13 @@ int Machine::end(const char* why, int status, std::chrono::milliseconds patience
 
 std::optional<int> Machine::handle_stop() {
     // A guest that is done waits for its reader; a run that was ended from outside does not.
-    switch (control_.take()) {
+    const StopReason reason = control_.take();
+    if (script_ != nullptr) {
+        if (auto run_end = script_->end_of_guest(reason)) {
+            return end_script(*std::move(run_end));
+        }
+    }
+    switch (reason) {
         case StopReason::none:
         case StopReason::host:
         case StopReason::pin_shortage:
@@ -429,13 +450,11 @@ int Machine::run(HostEvents& events) {
     using std::chrono::steady_clock;
     events_ = &events;
     const auto deadline = steady_clock::now() + std::chrono::seconds(config_.timeout_seconds);
-    make_terminal_raw(STDIN_FILENO);
-    input_ = std::make_unique<ConsoleInput>(
-        STDIN_FILENO, [this](std::span<const u8> bytes) { return console_input(bytes); },
-        [this] {
-            control_.stop(StopReason::console_quit);
-            kick_cpus();
-        });
+    if (script_ == nullptr) {
+        start_console_input();
+    } else {
+        script_->begin();
+    }
     boot();
     resume();
     start_control();
@@ -444,7 +463,13 @@ int Machine::run(HostEvents& events) {
             return *status;
         }
         auto wait = std::chrono::milliseconds(1000);
-        if (config_.timeout_seconds != 0) {
+        if (script_ != nullptr) {
+            if (auto run_end = script_->check()) {
+                pause(StopReason::host);
+                return end_script(*std::move(run_end));
+            }
+            wait = std::min(wait, script_->patience());
+        } else if (config_.timeout_seconds != 0) {
             const auto left =
                 std::chrono::duration_cast<std::chrono::milliseconds>(deadline - steady_clock::now());
             wait = std::clamp(left + 1ms, 0ms, wait);
@@ -468,9 +493,12 @@ int Machine::run(HostEvents& events) {
             }
         } else if (signal) {
             pause(StopReason::host);
-            return end(fmt::format("ended by signal {}", *signal).c_str(),
-                       static_cast<int>(ExitStatus::signal_base) + *signal, kPrintPatience);
-        } else if (config_.timeout_seconds != 0 && steady_clock::now() >= deadline) {
+            const std::string why = fmt::format("ended by signal {}", *signal);
+            if (script_ != nullptr) {
+                return end_script({EndKind::stopped, why, 0});
+            }
+            return end(why.c_str(), static_cast<int>(ExitStatus::signal_base) + *signal, kPrintPatience);
+        } else if (script_ == nullptr && config_.timeout_seconds != 0 && steady_clock::now() >= deadline) {
             pause(StopReason::host);
             const int status =
                 end(fmt::format("--timeout: the guest still ran after {} s", config_.timeout_seconds).c_str(),
@@ -482,6 +510,16 @@ int Machine::run(HostEvents& events) {
             rtc_->poll();
         }
     }
+}
+
+void Machine::start_console_input() {
+    make_terminal_raw(STDIN_FILENO);
+    input_ = std::make_unique<ConsoleInput>(
+        STDIN_FILENO, [this](std::span<const u8> bytes) { return console_input(bytes); },
+        [this] {
+            control_.stop(StopReason::console_quit);
+            kick_cpus();
+        });
 }
 
 std::size_t Machine::console_input(std::span<const u8> bytes) {

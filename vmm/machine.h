@@ -30,6 +30,7 @@
 #include "vmm/host_events.h"
 #include "vmm/host_trace.h"
 #include "vmm/run_control.h"
+#include "vmm/scripted_run.h"
 
 namespace vmm {
 
@@ -64,6 +65,7 @@ class Machine final : private devices::PowerControl {
 
     // Assembly, in this order.
     Result<> load_files();
+    Result<> prepare_script();
     Result<> open_virtio_devices();
     Result<> build_tree();
     Result<> map_memory();
@@ -86,12 +88,16 @@ class Machine final : private devices::PowerControl {
     /// True when every buffer that could not be pinned is; else says once what is missing.
     bool pins_found();
     void kick_cpus();
+    void set_output_limited(bool limited);
     /// After pause(): an exit status where the stop reason ends the run; nullopt where the guest goes on.
     std::optional<int> handle_stop();
     /// `patience`: how long the reader of our output is waited for.
     int end(const char* why, int status, std::chrono::milliseconds patience);
+    /// The same for a run that executes commands.
+    int end_script(RunEnd run_end);
     /// Waits until standard output has taken everything; a signal ends the wait, and so does `patience`.
     void drain_output(std::chrono::milliseconds patience);
+    void start_console_input();
     std::size_t console_input(std::span<const u8> bytes);
     void log_statistics() const;
 
@@ -131,6 +137,7 @@ class Machine final : private devices::PowerControl {
     RunControl control_;
 
     devices::FdSink output_{1};
+    std::unique_ptr<ScriptedRun> script_;  // nullptr: nothing to execute
     devices::Bus bus_;
     devices::Psci psci_{*this};
     arch::Interconnect interconnect_;

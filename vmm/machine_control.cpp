@@ -59,6 +59,9 @@ std::optional<int> Machine::serve_control() {
         update_state();  // before the client knows
         return reply;
     });
+    if (stop_requested_ && script_ != nullptr) {
+        return end_script({EndKind::stopped, "stopped by vmm stop", 0});
+    }
     if (stop_requested_) {
         return end(nullptr, static_cast<int>(ExitStatus::ok), kPrintPatience);
     }

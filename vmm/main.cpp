@@ -6,15 +6,18 @@
 
 #include "vmm/base/check.h"
 #include "vmm/cli.h"
+#include "vmm/cli_exec.h"
 #include "vmm/control_socket.h"
 #include "vmm/host_events.h"
 #include "vmm/machine.h"
+#include "vmm/run_end.h"
 
 namespace {
 
 using namespace vmm;
 
 const Machine* running_machine = nullptr;
+bool scripted = false;  // what exit statuses mean
 
 /// A failed check: the terminal as it was, the state of the machine, and the exit status for it.
 void report_crash() {
@@ -23,12 +26,12 @@ void report_crash() {
     if (running_machine != nullptr) {
         std::fputs(running_machine->dump_unsafely().c_str(), stderr);
     }
-    ::_exit(static_cast<int>(ExitStatus::internal_error));
+    ::_exit(exit_status(ExitStatus::internal_error, scripted));
 }
 
 int report(const Error& error) {
     std::fprintf(stderr, "vmm: %s\n", error.text.c_str());
-    return static_cast<int>(error.status);
+    return exit_status(error.status, scripted);
 }
 
 int run_guest(const MachineConfig& config) {
@@ -49,6 +52,7 @@ int run_guest(const MachineConfig& config) {
 }
 
 int run(std::span<const char* const> arguments) {
+    scripted = is_scripted(arguments);
     auto command = parse_command_line(arguments, host_facts());
     if (!command) {
         return report(command.error());

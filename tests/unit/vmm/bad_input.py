@@ -12,6 +12,7 @@ import tempfile
 import tiny_elf
 
 USAGE, HOST = 2, 3
+SCRIPTED_USAGE, SCRIPTED_HOST = 222, 223  # with --exec, where 0 to 255 belong to the command
 
 
 def main() -> int:
@@ -26,6 +27,7 @@ def main() -> int:
             "cut.elf": kernel[:100],
             "cut.gz": gzip.compress(os.urandom(10000))[:5000],
             "text": b"This is not a kernel. " * 100,
+            "tiny.image": tiny_elf.image([tiny_elf.FOREVER]),
             "x86.elf": tiny_elf.elf([0], machine=62),
             "big.initrd": bytes(70 << 20),
             "empty.img": b"",
@@ -72,6 +74,29 @@ def main() -> int:
             ([*good, "--spe-host-trace", "no/such/folder/x.data"], HOST, ["no/such/folder/x.data", "No such file"]),
             ([*good, "--spe-host-trace", folder], HOST, [folder, "no regular file"]),
             ([*good, "--spe-host-trace", "/dev/null"], HOST, ["/dev/null", "no regular file"]),
+            ([*good, "--env", "A=1"], USAGE, ["--env", "needs --exec"]),
+            ([*good, "--copy-out", "/a:b"], USAGE, ["--copy-out", "needs --exec"]),
+            ([*good, "--exec", ""], SCRIPTED_USAGE, ['--exec ""']),
+            ([*good, "--exec", "true", "-c", "0"], SCRIPTED_USAGE, ['--cpus "0"']),
+            ([*good, "--exec", "true"], SCRIPTED_USAGE, ["--exec", "good.elf", "bare-metal"]),
+            ([*good, "--exec=true", "--copy-in", "x"], SCRIPTED_USAGE, ['--copy-in "x"', "FROM:TO"]),
+            ([*good, "--exec=true", "--copy-out", "x:y"], SCRIPTED_USAGE, ['--copy-out "x:y"', '"x" must begin with /']),
+            ([*good, "--exec=true", "--env", "1=2"], SCRIPTED_USAGE, ['--env "1=2"', "NAME=VALUE"]),
+            ([*good, "--exec=true", "--env", "NOT_SET_HERE"], SCRIPTED_USAGE, ['--env "NOT_SET_HERE"', "not set here"]),
+            ([*good, "--exec=true", "--cwd", "tmp"], SCRIPTED_USAGE, ['--cwd "tmp"', "begin with /"]),
+            ([*good, "--exec=true", "--on-oops", "cry"], SCRIPTED_USAGE, ['--on-oops "cry"', "stop, finish, ignore"]),
+            ([*good, "--exec=true", "--idle-timeout", "0"], SCRIPTED_USAGE, ['--idle-timeout "0"', "from 1 to"]),
+            ([*good, "--exec=true", "--boot-timeout", "x"], SCRIPTED_USAGE, ['--boot-timeout "x"', "from 1 to"]),
+            ([*good, "--exec=true", "--modules", "x,,y"], SCRIPTED_USAGE, ['--modules "x,,y"', "DIR[,NAME...]"]),
+            ([*good, "--exec=true", "--root", ".", "-i", "text"], SCRIPTED_USAGE, ['--root "."', "--initrd"]),
+            (["run", "-k", "tiny.image", "--exec", "true", "--modules", folder], SCRIPTED_HOST, ["--modules", "modules.dep"]),
+            (["run", "-k", "tiny.image", "--exec", "true", "--root", "missing"], SCRIPTED_HOST, ["--root", "missing"]),
+            (["run", "-k", "tiny.image", "--script", "missing"], SCRIPTED_HOST, ["--script", "missing"]),
+            (["run", "-k", "tiny.image", "--exec", "true", "--copy-in", "missing:/"], SCRIPTED_HOST, ["--copy-in", "missing"]),
+            (["run", "-k", "tiny.image", "--exec", "true", "-d", "missing.img", "--console-log", "log"], SCRIPTED_HOST,
+             ["--disk"]),
+            (["run", "-k", "tiny.image", "--exec", "true", "-m", "64", "--root", "."], SCRIPTED_HOST,
+             ["--root", "big.initrd", "64 MiB"]),
             # Nothing is written when something else is wrong.
             ([*good, "--spe-host-trace", "x.data", "-d", "missing.img"], HOST, ["missing.img"]),
             ([*good, "--dump-dtb", "x.dtb", "-d", "missing.img"], HOST, ["missing.img"]),

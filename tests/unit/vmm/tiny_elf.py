@@ -27,3 +27,10 @@ def elf(words: list[int], machine: int = 183) -> bytes:
     header += struct.pack("<HHIQQQIHHHHHH", 2, machine, 1, RAM, 64, 0, 0, 64, 56, 1, 0, 0, 0)
     segment = struct.pack("<IIQQQQQQ", 1, 7, 120, RAM, RAM, len(code), len(code) + 4096, 4096)
     return header + segment + code
+
+
+def image(words: list[int]) -> bytes:
+    """The same as an Image: what tells Linux's format is the 64-byte header, whose first word jumps behind it."""
+    code = b"".join(struct.pack("<I", word) for word in words)
+    header = struct.pack("<IIQQQQQQ4sI", 0x14000010, 0, 0, 65536, 0xA, 0, 0, 0, b"ARM\x64", 0)
+    return header + code

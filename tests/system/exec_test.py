@@ -1,0 +1,164 @@
+#!/usr/bin/env python3
+"""Commands in a guest with Debian's kernel (vmm run --exec): what they get, what comes back, and each way it can end.
+
+usage: exec_test.py VMM SOURCE_DIR
+"""
+import os
+import pathlib
+import signal
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+
+from guest import Verdict, cache_dir
+
+LONG = 240  # seconds that nothing here takes
+LOAD_FROM_NOWHERE = [0xD2800200, 0xF9400000]  # movz x0, #16; ldr x0, [x0]
+FOREVER = [0x14000000]                        # b .
+
+
+class Runner:
+    """Runs vmm with the guest that scripts/fetch_guest.sh fetches."""
+
+    def __init__(self, vmm: str, source: pathlib.Path, folder: pathlib.Path, verdict: Verdict) -> None:
+        self.vmm, self.cache, self.folder, self.verdict = vmm, cache_dir(source), folder, verdict
+        version = (self.cache / "kernel-version").read_text().strip()
+        self.modules = self.cache / "root/lib/modules" / version
+
+    def command(self, *options: str, initrd: bool = True) -> list[str]:
+        files = ["-i", str(self.cache / "initramfs.cpio")] if initrd else []
+        return [self.vmm, "run", "-k", str(self.cache / "vmlinuz"), *files, "-c", "1", "-m", "512",
+                "--boot-timeout", str(LONG), *options]
+
+    def run(self, what: str, status: int, *options: str, initrd: bool = True) -> subprocess.CompletedProcess:
+        result = subprocess.run(self.command(*options, initrd=initrd), stdin=subprocess.DEVNULL, capture_output=True, text=True,
+                                timeout=LONG + 60, check=False)
+        if not self.verdict.expect(result.returncode == status, f"{what}: status {result.returncode}, wanted {status}"):
+            print(result.stdout[-2000:], result.stderr[-4000:])
+        return result
+
+    def bad_end(self, what: str, status: int, reason: str, *options: str, dump: bool = True) -> None:
+        """A run that ends by a mishap: the status, the reason on its first line, the console's end and every CPU's state."""
+        result = self.run(what, status, *options)
+        lines = [line for line in result.stderr.splitlines() if line.startswith("vmm: ")] or [""]
+        self.verdict.expect(reason in lines[0], f"{what}: \"{lines[0]}\"")
+        if dump:
+            shown = "the last lines of the guest's console" in result.stderr and "\n| [" in result.stderr
+            self.verdict.expect(shown and "# vCPU 0" in result.stderr and "backtrace: " in result.stderr,
+                                f"{what}: shows console, registers and backtrace")
+
+
+def patched_module(original: bytes, words: list[int]) -> bytes:
+    """A kernel module whose init function does `words`, after the instructions that Linux may want to patch itself."""
+    image = bytearray(original.removesuffix(b"~Module signature appended~\n"))  # without it, it counts as not signed
+    offset, = struct.unpack_from("<Q", image, 0x28)
+    size, count, names_index = struct.unpack_from("<HHH", image, 0x3A)
+    sections = [struct.unpack_from("<IIQQQQIIQQ", image, offset + n * size) for n in range(count)]
+    symbols = next(section for section in sections if section[1] == 2)
+    strings = sections[symbols[6]][4]
+    for at in range(symbols[4], symbols[4] + symbols[5], 24):
+        name, _, _, section, value, _ = struct.unpack_from("<IBBHQQ", image, at)
+        if image[strings + name:].startswith(b"init_module\0"):
+            break
+    else:
+        raise ValueError("no init_module")
+    first = value + 16
+    struct.pack_into(f"<{len(words)}I", image, sections[section][4] + first, *words)
+    for rela in (each for each in sections if each[1] == 4 and each[7] == section):
+        for at in range(rela[4], rela[4] + rela[5], 24):
+            where, info = struct.unpack_from("<QQ", image, at)
+            if first <= where < first + 4 * len(words):
+                struct.pack_into("<Q", image, at + 8, info & ~0xFFFFFFFF)  # R_AARCH64_NONE
+    return bytes(image)
+
+
+def profile_in_one_line(guest: Runner) -> None:
+    data = guest.folder / "perf.data"
+    result = guest.run("perf record and report", 0, "--spe", "--modules", str(guest.modules),
+                       "--exec", "perf record -q -e arm_spe_0// -c 4096 -o /tmp/perf.data -- /guest/workload",
+                       "--exec", "perf report -q -i /tmp/perf.data --itrace=i1i --stdio --sort symbol",
+                       "--copy-out", f"/tmp/perf.data:{data}")
+    guest.verdict.expect("chase_pointers" in result.stdout, "the report names the workload's functions")
+    guest.verdict.expect(result.stderr == "", f"nothing on standard error: {result.stderr[:200]}")
+    guest.verdict.expect(data.is_file() and data.read_bytes()[:8] == b"PERFILE2", "perf.data is on the host")
+
+
+def commands(guest: Runner) -> None:
+    source, back, log = guest.folder / "in", guest.folder / "back", guest.folder / "console.log"
+    (source / "sub").mkdir(parents=True)
+    blob = os.urandom(300_000)
+    (source / "sub/blob").write_bytes(blob)
+    (source / "link").symlink_to("sub/blob")
+    script = guest.folder / "script"
+    script.write_text("#!/bin/busybox sh\necho script in $PWD says $WORD; echo aside >&2; mkdir /out; cp -a /data/in/. /out\n"
+                      "chmod 750 /out/sub/blob; ps; exit 7\n")
+    result = guest.run("a failing script", 7, "--exec", "echo first; exec 1>&-; printf err >&2", "--exec", "test -e /merged/sub/blob",
+                       "--script", str(script), "--env", "WORD=hello there", "--cwd", "/data",
+                       "--copy-in", f"{source}:/data/", "--copy-in", f"{source}/.:/merged", "--copy-out", f"/out/:{back}",
+                       "--console-log", str(log))
+    guest.verdict.expect(result.stdout.startswith("first\nscript in /data says hello there\n"), f"standard output: {result.stdout[:99]!r}")
+    guest.verdict.expect(result.stderr == f'erraside\nvmm: script "{script}" ended with status 7\n', f"standard error: {result.stderr!r}")
+    guest.verdict.expect((back / "sub/blob").is_file() and (back / "sub/blob").read_bytes() == blob, "a file comes back whole")
+    guest.verdict.expect((back / "sub/blob").stat().st_mode & 0o777 == 0o750, "with its permissions")
+    guest.verdict.expect(os.path.islink(back / "link") and os.readlink(back / "link") == "sub/blob", "and a link as a link")
+    text = log.read_text(errors="replace")
+    guest.verdict.expect("Linux version" in text and "script in" not in text, "the kernel's log is apart")
+
+
+def root_folder(guest: Runner) -> None:
+    root = guest.folder / "root"
+    (root / "bin").mkdir(parents=True)
+    (root / "bin/busybox").write_bytes((guest.cache / "root/bin/busybox").read_bytes())
+    (root / "bin/busybox").chmod(0o755)
+    before = sorted(root.rglob("*"))
+    result = guest.run("a folder as the root", 0, "--root", str(root), "--clock", "insn",
+                       "--exec", "ls -d /bin/busybox && echo new >/bin/new && rm /bin/busybox", initrd=False)
+    guest.verdict.expect(result.stdout == "/bin/busybox\n", f"it is what the folder has: {result.stdout!r}")
+    guest.verdict.expect(sorted(root.rglob("*")) == before, "the folder stays as it was")
+
+
+def kernel_mishaps(guest: Runner) -> None:
+    original = (guest.modules / "kernel/lib/ts_kmp.ko").read_bytes()
+    for name, words in (("oops", LOAD_FROM_NOWHERE), ("hang", FOREVER)):
+        (guest.folder / f"{name}.ko").write_bytes(patched_module(original, words))
+    load = ["--copy-in", f"{guest.folder}/oops.ko:/", "--exec", "insmod /oops.ko; echo survived"]
+    guest.bad_end("an oops", 227, "Unable to handle kernel NULL pointer dereference", *load)
+    result = guest.run("an oops, commands finished", 227, *load, "--on-oops", "finish")
+    guest.verdict.expect(result.stdout == "survived\n", f"the command ended: {result.stdout!r}")
+    guest.run("an oops, ignored", 0, *load, "--on-oops", "ignore")
+    guest.bad_end("a soft lockup", 228, "soft lockup", "--copy-in", f"{guest.folder}/hang.ko:/",
+                  "--exec", "echo 1 >/proc/sys/kernel/watchdog_thresh; insmod /hang.ko")
+    guest.bad_end("a panic", 226, "Kernel panic - not syncing: sysrq triggered crash", "--exec", "echo c >/proc/sysrq-trigger")
+    guest.bad_end("a panic that resets at once", 226, "Kernel panic", "-p", "panic=-1", "--exec", "echo c >/proc/sysrq-trigger")
+
+
+def other_ends(guest: Runner) -> None:
+    guest.bad_end("a reset", 229, "reset itself before all commands had ended", "--exec", "reboot -f")
+    guest.bad_end("a power-off", 224, "powered itself off before all commands had ended", "--exec", "poweroff -f")
+    guest.bad_end("a boot that takes too long", 230, "--boot-timeout", "--boot-timeout", "1", "--exec", "true")
+    guest.bad_end("a command that takes too long", 231, "--timeout", "--timeout", "12",
+                  "--exec", "while :; do echo on; sleep 1; done")
+    guest.bad_end("a command that prints nothing", 232, "--idle-timeout", "--idle-timeout", "6", "--exec", "sleep 1000")
+    result = guest.run("a copy of what is not there", 223, "--exec", "true", "--copy-out", f"/nothing:{guest.folder}/nothing")
+    guest.verdict.expect("--copy-out \"/nothing:" in result.stderr, "and says which")
+    with subprocess.Popen(guest.command("--exec", "echo up; sleep 1000"), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                          stderr=subprocess.DEVNULL) as process:
+        process.stdout.read(3)
+        time.sleep(0.2)
+        process.send_signal(signal.SIGTERM)
+        guest.verdict.expect(process.wait(60) == 233, f"SIGTERM: status {process.returncode}, wanted 233")
+
+
+def main() -> int:
+    verdict = Verdict()
+    with tempfile.TemporaryDirectory() as folder:
+        guest = Runner(sys.argv[1], pathlib.Path(sys.argv[2]), pathlib.Path(folder), verdict)
+        for part in (profile_in_one_line, commands, root_folder, kernel_mishaps, other_ends):
+            part(guest)
+    return verdict.status()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
