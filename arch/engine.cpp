@@ -12,6 +12,8 @@ namespace vmm::arch {
 
 namespace {
 
+constexpr u64 kNoSample = ~u64{0};  // OpObserver::ops_until_sample()
+
 /// Fault status code of a synchronous external abort (nothing to fetch there).
 constexpr u8 kFscExternalAbort = 0x10;
 
@@ -96,8 +98,8 @@ void Engine::Impl::begin_segment(s64 operations) {
     segment_budget = operations;
     segment_el = v.s.el;
     break_segment = false;
-    break_on_el_change =
-        (v.observer() != nullptr && v.observer()->armed()) || v.pmu().overflow_depends_on_el();
+    break_on_el_change = (v.observer() != nullptr && v.observer()->armed()) ||
+                         (v.pmu().active() && v.pmu().overflow_depends_on_el());
 }
 
 void Engine::Impl::account() {
@@ -117,11 +119,6 @@ std::optional<Exec> Engine::Impl::fetch(u32& insn) {
     if (v.s.il != 0) {
         return v.illegal_state();
     }
-    if (holds(stopped)) {
-        const Position& at = stopped.at;
-        insn = mm::load_relaxed<u32>(v.ram().host(at.block->pa_page + (u64{at.index} << 2), sizeof(insn)));
-        return std::nullopt;
-    }
     const u64 pc = v.s.pc;
     if ((pc & 3) != 0) {
         return v.pc_alignment_fault();
@@ -137,9 +134,8 @@ std::optional<Exec> Engine::Impl::fetch(u32& insn) {
 
 Exec Engine::Impl::step(OpTrace* trace) {
     v.s.pc = branch_address(v.s);
-    const u64 pc = v.s.pc;
     if (trace != nullptr) {
-        trace->pc = pc;
+        trace->pc = v.s.pc;
         trace->el = v.s.el;
     }
     --budget;
@@ -152,35 +148,53 @@ Exec Engine::Impl::step(OpTrace* trace) {
         return *instead;
     }
     const DecodeRow* row = decode(insn);
-    if (trace != nullptr) {
-        trace->insn = insn;
-        trace->op_class = row == nullptr ? OpClass::other : row->op_class;
-        v.begin_trace(trace);
+    const Exec result = trace != nullptr ? execute_traced(row, insn, *trace) : execute(row, insn);
+    if (stepping && result != Exec::exception) {
+        v.s.ss = 0;  // active-not-pending becomes active-pending
     }
-    const u64 exceptions_before = v.exceptions_taken;
+    return result;
+}
+
+/// The operation in front of which the loop stopped: it was fetched, and no step or illegal state is pending.
+Exec Engine::Impl::step_stopped(OpTrace& trace) {
+    trace.pc = v.s.pc;
+    trace.el = v.s.el;
+    --budget;
+    const u64 pa = stopped.at.block->pa_page + (u64{stopped.at.index} << 2);
+    const u32 insn = mm::load_relaxed<u32>(v.ram().host(pa, sizeof(insn)));
+    return execute_traced(decode(insn), insn, trace);
+}
+
+/// The instruction at PC, through its reference handler; nullptr: UNDEFINED. PC is then that of the next one.
+Exec Engine::Impl::execute(const DecodeRow* row, u32 insn) {
+    const u64 pc = v.s.pc;
     Exec result = Exec::next;
-    if (row == nullptr) {
+    if (row == nullptr) [[unlikely]] {
         result = v.undefined();
-    } else if (row->needs == Needs::fp && fp_trapped(v.s)) {
+    } else if (row->needs == Needs::fp && fp_trapped(v.s)) [[unlikely]] {
         result = v.trap_fp_access();
     } else {
         result = row->handler(v, insn);
     }
-    if (trace != nullptr) {
-        v.end_trace();
-        // An ERET that completes reports Exec::exception as well.
-        trace->exception = v.exceptions_taken != exceptions_before;
-        if (trace->op_class == OpClass::eret && !trace->exception) {
-            trace->taken = true;
-            trace->target = v.s.pc;
-            trace->target_el = v.s.el;
-        }
-    }
     if (result != Exec::branch && result != Exec::exception) {
         v.s.pc = pc + 4;
     }
-    if (stepping && result != Exec::exception) {
-        v.s.ss = 0;  // active-not-pending becomes active-pending
+    return result;
+}
+
+Exec Engine::Impl::execute_traced(const DecodeRow* row, u32 insn, OpTrace& trace) {
+    trace.insn = insn;
+    trace.op_class = row == nullptr ? OpClass::other : row->op_class;
+    const u64 exceptions_before = v.exceptions_taken;
+    v.begin_trace(&trace);
+    const Exec result = execute(row, insn);
+    v.end_trace();
+    // An ERET that completes reports Exec::exception as well.
+    trace.exception = v.exceptions_taken != exceptions_before;
+    if (trace.op_class == OpClass::eret && !trace.exception) {
+        trace.taken = true;
+        trace.target = v.s.pc;
+        trace.target_el = v.s.el;
     }
     return result;
 }
@@ -227,29 +241,33 @@ LoopExit to_loop_exit(Exec result) {
 /// Executes exactly `budget` operations unless something else ends the segment first. The end of the budget
 /// may lie inside a block, inside a fused operation or in a gap that NOPs left.
 LoopExit Engine::Impl::run_exactly() {
-    while (budget > 0) {
-        Position from = take_resume();
-        if (from.op == nullptr) {
-            const LoopExit exit = loop(Position{});
-            if (exit != LoopExit::budget || budget <= 0) {
-                return exit;
-            }
-            Block* block = known_block();  // the one that did not fit
-            if (block == nullptr) {
-                block = lookup();
-            }
-            if (block == nullptr) {
-                --budget;
-                return LoopExit::boundary;
-            }
-            from = {block, block->ops(), block->start};
+    Position from = take_resume();  // when empty, at PC
+    for (;;) {
+        const bool fits = from.op == nullptr || from.remaining() <= budget;
+        const LoopExit exit = fits ? loop(from) : run_part(from);
+        if (exit == LoopExit::stop_here && budget == 0) {
+            return LoopExit::budget;
         }
-        const LoopExit exit = from.remaining() <= budget ? loop(from) : run_part(from);
         if (exit != LoopExit::budget && exit != LoopExit::stop_here) {
             return exit;
         }
+        Block* block = known_block();
+        if (budget == 0) {
+            stopped = {{block, nullptr, 0}, v.s.pc, jump_tag};
+            if (block != nullptr) {
+                stopped.at = {block, block->ops(), block->start};
+            }
+            return LoopExit::budget;
+        }
+        if (block == nullptr) {
+            block = lookup();
+        }
+        if (block == nullptr) {
+            --budget;
+            return LoopExit::boundary;
+        }
+        from = {block, block->ops(), block->start};
     }
-    return LoopExit::budget;
 }
 
 /// Runs from `from` to the position `budget` operations further on, which lies within the block.
@@ -282,51 +300,62 @@ LoopExit Engine::Impl::run_part(const Position& from) {
             return to_loop_exit(result);
         }
     }
-    remember_stop(from.block, stop);
+    const unsigned index = static_cast<unsigned>((v.s.pc & ~kPageMask) >> 2);
+    stopped = {{from.block, stop, index}, v.s.pc, jump_tag};
     return LoopExit::stop_here;
 }
 
-/// Notes that the operation at PC is in `block`, and where to go on once it has been stepped.
-void Engine::Impl::remember_stop(Block* block, Op* op) {
-    const unsigned index = static_cast<unsigned>((v.s.pc & ~kPageMask) >> 2);
-    stopped = {{block, op, index}, v.s.pc, jump_tag};
-    while (op != block->end() && op->index <= index) {
+/// Where to go on once the operation the loop stopped in front of has been stepped; empty: anywhere else.
+Engine::Impl::Position Engine::Impl::take_resume() {
+    const StoppedAt from = stopped;
+    stopped.at.block = nullptr;
+    Block* const block = from.at.block;
+    if (block == nullptr || v.s.pc != from.pc + 4 || from.tag != jump_tag || clear_code) {
+        return {};
+    }
+    const unsigned index = from.at.index + 1;
+    Op* op = from.at.op;
+    while (op != block->end() && op->index < index) {
         ++op;
     }
     // Not where the block hands over to the next page.
-    const bool inside = index + 1 < u32{block->start} + block->length;
-    if (inside && op != block->end() && op->index == index + 1) {
-        resume = {{block, op, index + 1}, v.s.pc + 4, jump_tag};
-    }
+    const bool inside = index < u32{block->start} + block->length;
+    return inside && op != block->end() && op->index == index ? Position{block, op, index} : Position{};
 }
 
-Engine::Impl::Position Engine::Impl::take_resume() {
-    const StoppedAt from = std::exchange(resume, StoppedAt{});
-    return holds(from) ? from.at : Position{};
-}
-
-/// One operation outside the loop; with `sampled`, traced for the observer.
-LoopExit Engine::Impl::run_one(bool sampled, bool observed) {
+/// One operation outside the loop.
+LoopExit Engine::Impl::run_one(bool observed) {
     budget = segment_budget = 1;
-    OpTrace trace;
-    const Exec result = step(sampled ? &trace : nullptr);
+    const Exec result = step(nullptr);
     account();
-    if (sampled) {
-        v.observer()->on_sample(trace);
-    } else if (observed) {
+    if (observed) {
         v.observer()->on_ops_executed(1);
     }
     return to_loop_exit(result);
 }
 
+/// The sampled operation, traced for the observer.
+LoopExit Engine::Impl::run_sampled() {
+    budget = segment_budget = 1;
+    OpTrace trace;
+    const Exec result = holds(stopped) ? step_stopped(trace) : step(&trace);
+    account();
+    v.observer()->on_sample(trace);
+    return to_loop_exit(result);
+}
+
 /// One segment of at most `limit` operations: those up to the next sample, and the sampled one unless
 /// something comes between.
-LoopExit Engine::Impl::run_segment(u64 limit) {
+[[gnu::flatten]] LoopExit Engine::Impl::run_segment(u64 limit) {
     OpObserver* const observer = v.observer();
-    const u64 until_sample = observer != nullptr ? observer->ops_until_sample() : ~u64{0};
-    const bool observed = until_sample != ~u64{0};
-    if (must_step() || until_sample == 1) {
-        return run_one(until_sample == 1, observed);
+    const u64 until_sample = observer != nullptr ? observer->ops_until_sample() : kNoSample;
+    const bool observed = until_sample != kNoSample;
+    if (must_step()) [[unlikely]] {
+        stopped = {};
+        return until_sample == 1 ? run_sampled() : run_one(observed);
+    }
+    if (until_sample == 1) {
+        return run_sampled();
     }
     const bool sample_ahead = until_sample - 1 <= limit;
     begin_segment(static_cast<s64>(sample_ahead ? until_sample - 1 : limit));
@@ -340,8 +369,8 @@ LoopExit Engine::Impl::run_segment(u64 limit) {
     if (exit != LoopExit::budget || !sample_ahead) {
         return exit;
     }
-    const bool undisturbed = executed < limit && !v.pins.attention() && !v.irq_deliverable();
-    return undisturbed && observer->ops_until_sample() == 1 ? run_one(true, true) : LoopExit::boundary;
+    const bool undisturbed = executed < limit && !break_segment && !v.pins.attention() && !v.irq_deliverable();
+    return undisturbed ? run_sampled() : LoopExit::boundary;
 }
 
 RunResult Engine::Impl::run(u64 limit) {
@@ -362,7 +391,7 @@ RunResult Engine::Impl::run(u64 limit) {
             return RunResult::budget;
         }
         const u64 start = total_before;
-        const u64 until_overflow = v.pmu().ops_until_overflow();
+        const u64 until_overflow = v.pmu().active() ? v.pmu().ops_until_overflow() : ~u64{0};
         const LoopExit exit = run_segment(std::min(end - start, until_overflow));
         if (total_before - start >= until_overflow) {
             v.pmu().sync();  // the interrupt comes with the operation that overflowed

@@ -88,9 +88,11 @@ struct Engine::Impl {
     LoopExit loop(const Position& from);
     /// Executes one instruction through the reference handlers; the sampled one with `trace`.
     Exec step(OpTrace* trace);
+    Exec step_stopped(OpTrace& trace);
+    Exec execute(const DecodeRow* row, u32 insn);
+    Exec execute_traced(const DecodeRow* row, u32 insn, OpTrace& trace);
     LoopExit run_exactly();
     LoopExit run_part(const Position& from);
-    void remember_stop(Block* block, Op* op);
     /// Finishes the segment: tells PMU and observer what was executed.
     void account();
     u64 executed_in_segment() const {
@@ -98,7 +100,8 @@ struct Engine::Impl {
     }
     void begin_segment(s64 operations);
     bool must_step() const;
-    LoopExit run_one(bool sampled, bool observed);
+    LoopExit run_one(bool observed);
+    LoopExit run_sampled();
     LoopExit run_segment(u64 limit);
 
     std::optional<Exec> fetch(u32& insn);
@@ -114,8 +117,7 @@ struct Engine::Impl {
         return place.at.block != nullptr && place.pc == v.s.pc && place.tag == jump_tag && !clear_code;
     }
     Position take_resume();
-    StoppedAt stopped;  // the next operation is inside this block ...
-    StoppedAt resume;   // ... and behind it, execution can go on here
+    StoppedAt stopped;
 };
 
 /// Fills `ops` (room for `length` + 1) from `length` instructions at `words`, the first at position `start`

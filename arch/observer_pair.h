@@ -16,23 +16,24 @@ class ObserverPair final : public OpObserver {
 
     bool armed() const override { return halves_[0].observer->armed() || halves_[1].observer->armed(); }
 
-    u64 ops_until_sample() const override {
-        for (const Half& half : halves_) {
+    u64 ops_until_sample() override {
+        for (Half& half : halves_) {
             half.until_sample = half.observer->ops_until_sample();
         }
         return std::min(halves_[0].until_sample, halves_[1].until_sample);
     }
 
     void on_ops_executed(u64 count) override {
-        for (const Half& half : halves_) {
+        for (Half& half : halves_) {
             if (half.until_sample != kNever) {
+                half.until_sample -= count;
                 half.observer->on_ops_executed(count);
             }
         }
     }
 
     void on_sample(const OpTrace& trace) override {
-        for (const Half& half : halves_) {
+        for (Half& half : halves_) {
             if (half.until_sample == 1) {
                 half.observer->on_sample(trace);
             } else if (half.until_sample != kNever) {
@@ -46,10 +47,10 @@ class ObserverPair final : public OpObserver {
 
     struct Half {
         OpObserver* observer = nullptr;
-        mutable u64 until_sample = kNever;  // its last answer
+        u64 until_sample = kNever;  // its last answer, less what was executed since
     };
 
-    const Half halves_[2];
+    Half halves_[2];
 };
 
 }  // namespace vmm::arch

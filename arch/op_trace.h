@@ -53,8 +53,9 @@ class OpObserver {
     virtual bool armed() const { return true; }
 
     /// Operations from now until (and including) the one to be sampled, at the vCPU's current Exception level; ~0 while
-    /// profiling is disabled there. 1 = the very next operation.
-    virtual u64 ops_until_sample() const = 0;
+    /// profiling is disabled there. 1 = the very next operation. The answer holds until Vcpu::observer_changed() or, if
+    /// armed(), another Exception level: on_sample() follows after on_ops_executed() of all but one.
+    virtual u64 ops_until_sample() = 0;
 
     /// `count` operations were executed, none of them the sampled one, all while ops_until_sample() last held.
     virtual void on_ops_executed(u64 count) = 0;

@@ -50,17 +50,6 @@ constexpr u16 data_source(MemoryLevel level) {
 
 }  // namespace
 
-bool RecencyTable::touch(u64 key) {
-    const std::size_t set = static_cast<std::size_t>((key ^ key >> 11) & (next_.size() - 1));
-    u64* const way = &tags_[set * ways_];
-    if (std::find(way, way + ways_, key + 1) != way + ways_) {
-        return true;
-    }
-    way[next_[set]] = key + 1;
-    next_[set] = static_cast<u8>((next_[set] + 1u) % ways_);
-    return false;
-}
-
 void RecencyTable::clear() {
     std::fill(tags_.begin(), tags_.end(), 0);
     std::fill(next_.begin(), next_.end(), u8{0});
@@ -129,7 +118,7 @@ MemoryLevel BasicModel::locate(const arch::OpTrace& trace) {
     return in_l2 ? MemoryLevel::l2 : in_llc ? MemoryLevel::llc : MemoryLevel::dram;
 }
 
-void BasicModel::memory_events(const arch::OpTrace& trace, Sample& sample) {
+MemoryLevel BasicModel::memory_events(const arch::OpTrace& trace, Sample& sample) {
     if (trace.has_va) {
         sample.events |= event::kTlbAccess;
         sample.events |= trace.tlb_walk ? event::kTlbWalk : 0;
@@ -159,7 +148,7 @@ void BasicModel::memory_events(const arch::OpTrace& trace, Sample& sample) {
     if (sample.type.is_load() && !trace.exception) {
         sample.data_source = data_source(level);
     }
-    latencies(trace, level, sample);
+    return level;
 }
 
 void BasicModel::latencies(const arch::OpTrace& trace, MemoryLevel level, Sample& sample) {
@@ -180,7 +169,7 @@ void BasicModel::latencies(const arch::OpTrace& trace, MemoryLevel level, Sample
     sample.total_latency = sample.issue_latency + rest;
 }
 
-Sample BasicModel::evaluate(const arch::OpTrace& trace) {
+[[gnu::flatten]] Sample BasicModel::evaluate(const arch::OpTrace& trace) {
     Sample sample;
     sample.type = classify(trace, pmsver_);
     sample.pc = {trace.pc, trace.el};
@@ -193,11 +182,8 @@ Sample BasicModel::evaluate(const arch::OpTrace& trace) {
             sample.target = CodeAddress{trace.target, trace.target_el};
         }
     }
-    if (sample.type.is_memory()) {
-        memory_events(trace, sample);
-    } else {
-        latencies(trace, MemoryLevel::l1, sample);
-    }
+    const MemoryLevel level = sample.type.is_memory() ? memory_events(trace, sample) : MemoryLevel::l1;
+    latencies(trace, level, sample);
     return sample;
 }
 

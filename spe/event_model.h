@@ -55,14 +55,27 @@ enum class MemoryLevel : u8 { l1, l2, llc, dram, device };
 class RecencyTable {
   public:
     /// `sets` is a power of two.
-    RecencyTable(unsigned sets, unsigned ways) : ways_(ways), tags_(std::size_t{sets} * ways), next_(sets) {}
+    RecencyTable(unsigned sets, unsigned ways)
+        : ways_(ways), set_mask_(sets - 1), tags_(std::size_t{sets} * ways), next_(sets) {}
 
     /// True when `key` is present; inserts it otherwise.
-    bool touch(u64 key);
+    bool touch(u64 key) {
+        const u64 set = (key ^ key >> 11) & set_mask_;
+        u64* const way = &tags_[set * ways_];
+        for (unsigned i = 0; i < ways_; ++i) {
+            if (way[i] == key + 1) {
+                return true;
+            }
+        }
+        way[next_[set]] = key + 1;
+        next_[set] = static_cast<u8>((next_[set] + 1u) % ways_);
+        return false;
+    }
     void clear();
 
   private:
-    unsigned ways_;
+    u64 ways_;
+    u64 set_mask_;
     std::vector<u64> tags_;  // key + 1; 0 = empty
     std::vector<u8> next_;   // way to replace, per set
 };
@@ -100,7 +113,7 @@ class BasicModel final : public EventModel {
 
   private:
     MemoryLevel locate(const arch::OpTrace& trace);
-    void memory_events(const arch::OpTrace& trace, Sample& sample);
+    MemoryLevel memory_events(const arch::OpTrace& trace, Sample& sample);
     void latencies(const arch::OpTrace& trace, MemoryLevel level, Sample& sample);
     u32 vary(u32 base, u32 spread) { return base + static_cast<u32>(rng_.below(u64{spread} + 1)); }
 

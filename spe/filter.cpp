@@ -1,7 +1,5 @@
 #include "spe/filter.h"
 
-#include "spe/spe_words.h"
-
 namespace vmm::spe {
 
 namespace {
@@ -33,15 +31,9 @@ FilterMatches filter_matches(const FilterRegisters& registers, u64 filterable, c
                            data_source_matches(registers.pmsdsfr, sample)};
 }
 
-constexpr u64 kEnables =
-    pmsfcr::Fe::kMask | pmsfcr::Ft::kMask | pmsfcr::Fl::kMask | pmsfcr::FnE::kMask | pmsfcr::Fds::kMask;
-
 // UNPREDICTABLE: a filter that is enabled but selects nothing is off, so that a guest that programs it badly
 // still gets data; so are both event filters when one event is required and excluded at once.
 FilterResult filter(const FilterRegisters& registers, u64 filterable, const Sample& sample) {
-    if ((registers.pmsfcr & kEnables) == 0) [[likely]] {
-        return {};
-    }
     const u64 required = registers.pmsevfr & filterable;
     const u64 excluded = registers.pmsnevfr & filterable;
     const u64 minimum = pmslatfr::MinLat::get(registers.pmslatfr);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "spe/sample.h"
+#include "spe/spe_words.h"
 #include "vmm/base/types.h"
 
 namespace vmm::spe {
@@ -13,6 +14,13 @@ struct FilterRegisters {
     u64 pmsnevfr = 0;
     u64 pmslatfr = 0;
     u64 pmsdsfr = 0;
+
+    /// Some filter is enabled.
+    bool any() const { return (pmsfcr & kEnables) != 0; }
+
+  private:
+    static constexpr u64 kEnables =
+        pmsfcr::Fe::kMask | pmsfcr::Ft::kMask | pmsfcr::Fl::kMask | pmsfcr::FnE::kMask | pmsfcr::Fds::kMask;
 };
 
 /// One result per filter: true where the filter is off or accepts the sample.

@@ -24,7 +24,7 @@ HostProfiler::HostProfiler(arch::Vcpu& vcpu, const HostProfilerConfig& config, T
     sampler_.set_reload(config.period | pmsirr::Rnd::kMask);
 }
 
-u64 HostProfiler::ops_until_sample() const {
+u64 HostProfiler::ops_until_sample() {
     return model_->wants_all() ? 1 : sampler_.ops_until_sample();
 }
 

@@ -39,7 +39,7 @@ class HostProfiler final : public arch::OpObserver {
     // arch::OpObserver
     /// It counts alike at every Exception level, so the engine need not look at changes.
     bool armed() const override { return false; }
-    u64 ops_until_sample() const override;
+    u64 ops_until_sample() override;
     void on_ops_executed(u64 count) override { sampler_.advance(count); }
     void on_sample(const arch::OpTrace& trace) override;
 

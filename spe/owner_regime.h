@@ -10,7 +10,7 @@ namespace vmm::spe {
 
 /// Buffer writes are privileged, and PSTATE.PAN does not apply to them. Arm ARM, "The owning translation
 /// regime".
-class OwnerRegime final : public BufferRegime, public RecordSink {
+class OwnerRegime final : public RecordSink, public BufferRegime {
   public:
     explicit OwnerRegime(arch::Vcpu& vcpu) : v_(vcpu) {}
 
@@ -29,7 +29,7 @@ class OwnerRegime final : public BufferRegime, public RecordSink {
         u64 generation = 0;
         u8* host = nullptr;
     };
-    u8* find(u64 va, StoreResult& result);
+    u8* host_page(u64 va, StoreResult& result);
 
     arch::Vcpu& v_;
     LastPage last_;

@@ -14,18 +14,21 @@ constexpr u64 kPageBytes = 4096;  // the smallest unit of translation
 void ProfilingBuffer::reset() {
     limitr_ = 0;
     pointer_ = 0;
+    checked_ = false;
     drive(0);
 }
 
 void ProfilingBuffer::set_limitr(u64 value) {
     if (!ignores_writes() || pmblimitr::E::get(value) == 0) {
         limitr_ = value & masks_.pmblimitr;
+        checked_ = false;
     }
 }
 
 void ProfilingBuffer::set_pointer(u64 value) {
     if (!ignores_writes()) {
         pointer_ = value & masks_.pmbptr;
+        checked_ = false;
     }
 }
 
@@ -37,6 +40,7 @@ void ProfilingBuffer::set_status(u64 value) {
 
 void ProfilingBuffer::drive(u64 value) {
     status_ = value & masks_.pmbsr;
+    checked_ = false;
     if (irq_ != nullptr) {
         irq_->set(stopped());
     }
@@ -75,6 +79,7 @@ BufferEvent ProfilingBuffer::check() {
         raise(pmbsr::kEcOther, pmbsr::kBscTooLarge);
         return BufferEvent::too_large;
     }
+    checked_ = true;
     return BufferEvent::ready;
 }
 
@@ -87,17 +92,31 @@ BufferEvent ProfilingBuffer::refuse() {
 }
 
 BufferEvent ProfilingBuffer::append(const EncodedRecord& record, RecordSink& sink) {
-    // check() ran when the registers were written; this costs nothing and keeps every store inside the buffer.
-    if (const BufferEvent event = check(); event != BufferEvent::ready) {
-        return event;
+    // Of what check() looks at, a record changes nothing but the room, and that is looked at behind it.
+    if (!checked_) [[unlikely]] {
+        if (const BufferEvent event = check(); event != BufferEvent::ready) {
+            return event;
+        }
     }
-    static constexpr std::array<u8, kPageBytes> kPadding{};
     const u64 size = padded(record.size);
+    if (size > record.bytes.size() || size > kPageBytes - pointer_ % kPageBytes) [[unlikely]] {
+        return append_in_pieces(record.bytes, size, sink);
+    }
+    const StoreResult result = sink.store(pointer_, {record.bytes.data(), size});
+    if (result.kind == StoreResult::Kind::fault) [[unlikely]] {
+        raise(pmbsr::kEcStage1Abort, result.fsc);
+        return BufferEvent::fault;
+    }
+    pointer_ += size;
+    return after_store(result.kind == StoreResult::Kind::external_abort);
+}
+
+/// A record that is padded beyond its packets or crosses a page.
+BufferEvent ProfilingBuffer::append_in_pieces(std::span<const u8> record, u64 size, RecordSink& sink) {
+    static constexpr std::array<u8, kPageBytes> kPadding{};
     bool ignored = false;
     for (u64 at = 0; at < size;) {
-        const std::span<const u8> rest = at < record.bytes.size()
-                                             ? std::span<const u8>(record.bytes).subspan(at)
-                                             : std::span<const u8>(kPadding);
+        const std::span<const u8> rest = at < record.size() ? record.subspan(at) : std::span<const u8>(kPadding);
         const u64 in_page = kPageBytes - pointer_ % kPageBytes;
         const u64 n = std::min({size - at, in_page, u64{rest.size()}});
         const StoreResult result = sink.store(pointer_, rest.first(n));
@@ -110,7 +129,11 @@ BufferEvent ProfilingBuffer::append(const EncodedRecord& record, RecordSink& sin
         pointer_ += n;
         at += n;
     }
-    if (!has_room()) {
+    return after_store(ignored);
+}
+
+BufferEvent ProfilingBuffer::after_store(bool ignored) {
+    if (!has_room()) [[unlikely]] {
         raise(pmbsr::kEcOther, pmbsr::kBscFull);
         return BufferEvent::filled;
     }

@@ -107,6 +107,8 @@ class ProfilingBuffer {
     BufferEvent append(const EncodedRecord& record, RecordSink& sink);
 
   private:
+    BufferEvent append_in_pieces(std::span<const u8> record, u64 size, RecordSink& sink);
+    BufferEvent after_store(bool ignored);
     bool has_room() const { return limit() >= record_bytes_ && pointer_ <= limit() - record_bytes_; }
     bool ignores_writes() const { return strict_ && enabled(); }
     void raise(u64 ec, u64 mss);
@@ -123,6 +125,7 @@ class ProfilingBuffer {
     u64 limitr_ = 0;
     u64 pointer_ = 0;
     u64 status_ = 0;
+    bool checked_ = false;  // check() has found nothing in the way of records since a register was written
 };
 
 }  // namespace vmm::spe

@@ -66,6 +66,8 @@ ProfilingUnit::ProfilingUnit(arch::Vcpu& vcpu, const ProfilingConfig& config, mm
       features_(resolve(config.pmsver, config.features)),
       masks_(masks_of(features_, config_.model)),
       format_(record_format(features_)),
+      follows_ops_(config_.model == ModelKind::detailed),
+      optional_facts_(features_.crr || features_.eft || features_.pbt || !features_.lds),
       sampler_(config.seed * 2 + 1, features_.ernd),
       model_(make_model(config.model, config.pmsver, config.seed * 2 + 2, config_.memory_system.get(), vcpu.index())),
       buffer_(features_, config.max_buffer_size),
@@ -91,10 +93,9 @@ void ProfilingUnit::reset() {
     model_->reset();
     buffer_.reset();
     segment_counts_ = false;
-    caught_up_ = 0;
     last_target_.reset();
     busy_until_ = 0;
-    update_freeze();
+    follow_state();
     if (pins_ != nullptr) {
         pins_->clear();
         publish_pin_stats();
@@ -117,40 +118,46 @@ bool ProfilingUnit::follows_all() const {
     return model_->wants_all() && profiling_enabled_somewhere();
 }
 
-u64 ProfilingUnit::ops_until_sample() const {
-    segment_start_ = v_.ops_executed();
-    segment_counts_ = profiling_enabled(v_.s.el);
+u64 ProfilingUnit::ops_until_sample() {
+    const u64 now = v_.ops_executed();
+    if (segment_counts_) {
+        counters_.blackout.add(now - reported_);
+        sampler_.advance(reported_ - sampler_at_);
+    }
+    reported_ = sampler_at_ = now;
+    segment_counts_ = enabled_at_[v_.s.el];
     if (!segment_counts_) {
         last_target_.reset();
         return ~u64{0};
     }
     const u64 ops = sampler_.ops_until_sample();
-    next_is_sample_ = ops == 1;
-    if (model_->wants_all()) {
+    sample_at_ = now + ops;
+    if (follows_ops_) {
         return 1;
     }
     const u64 followed = features_.pbt ? kFollowedOps : 0;
     return ops > followed ? ops - followed : 1;
 }
 
-/// What a handler that looks at the counter must add to what the engine has reported. Includes the operation it is in.
-u64 ProfilingUnit::unreported() const {
-    return segment_counts_ ? v_.ops_executed() - segment_start_ - caught_up_ : 0;
+/// What a handler that looks at the sampler's counter must add. Includes the operation it is in.
+u64 ProfilingUnit::ahead_of_sampler() const {
+    return segment_counts_ ? v_.ops_executed() - sampler_at_ : 0;
 }
 
-/// Brings the counter up to date inside a segment; what the engine reports later is reduced by it.
 void ProfilingUnit::catch_up() {
-    const u64 ops = unreported();
+    const u64 ops = ahead_of_sampler();
     sampler_.advance(ops);
-    caught_up_ += ops;
+    sampler_at_ += ops;
+}
+
+void ProfilingUnit::report(u64 operations) {
+    counters_.population.add(operations);
+    v_.pmu().count(kSamplePop, operations);
+    reported_ += operations;
 }
 
 void ProfilingUnit::on_ops_executed(u64 count) {
-    counters_.population.add(count);
-    v_.pmu().count(kSamplePop, count);
-    sampler_.advance(count - std::min(count, caught_up_));
-    caught_up_ = 0;
-    segment_counts_ = false;
+    report(count);
     last_target_.reset();
 }
 
@@ -183,9 +190,6 @@ void ProfilingUnit::complete(Sample& sample) const {
 /// Before filtering, and whatever PMSFCR_EL1 enables: what kind of operation it is and which filters it would pass.
 void ProfilingUnit::count_filter_events(const Sample& sample) {
     arch::Pmu& pmu = v_.pmu();
-    if (!pmu.active()) [[likely]] {
-        return;
-    }
     pmu.count(kSampleFeed, 1);
     if (config_.pmsver < kSpeV1p2) {
         return;
@@ -216,10 +220,8 @@ void ProfilingUnit::count_filter_events(const Sample& sample) {
 
 /// The engine shows operations that are not sampled, too, if the model or the previous branch target needs them.
 void ProfilingUnit::on_sample(const arch::OpTrace& trace) {
-    const std::optional<CodeAddress> previous = last_target_;
-    on_ops_executed(1);
-    last_target_ = previous;
-    if (next_is_sample_) {
+    report(1);
+    if (reported_ == sample_at_) {
         take_sample(trace);
     } else {
         model_->observe(trace);
@@ -235,7 +237,7 @@ void ProfilingUnit::follow_branch(const arch::OpTrace& trace) {
 
 /// An operation chosen before the modelled end of the sample before it is lost. An operation takes one cycle.
 bool ProfilingUnit::collides() {
-    if (!features_.collisions || v_.ops_executed() >= busy_until_) {
+    if (v_.ops_executed() >= busy_until_) {
         return false;
     }
     counters_.collisions.add(1);
@@ -245,24 +247,27 @@ bool ProfilingUnit::collides() {
 }
 
 void ProfilingUnit::take_sample(const arch::OpTrace& trace) {
-    if (buffer_active() && collides()) {
+    if (features_.collisions && active_ && collides()) {
         model_->observe(trace);
         return;
     }
     counters_.samples.add(1);
-    if (!buffer_active()) {
+    if (!active_) [[unlikely]] {
         model_->observe(trace);
         counters_.dropped.add(1);
         return;
     }
     Sample sample = model_->evaluate(trace);
-    add_optional_facts(sample, trace);
+    if (optional_facts_) {
+        add_optional_facts(sample, trace);
+    }
     if (features_.collisions) {
         busy_until_ = v_.ops_executed() + sample.total_latency;
     }
-    const FilterResult result = filter(filters_, masks_.pmsevfr, sample);
-    count_filter_events(sample);
-    if (!result.keep()) {
+    if (v_.pmu().active()) [[unlikely]] {
+        count_filter_events(sample);
+    }
+    if (filters_.any() && !filter(filters_, masks_.pmsevfr, sample).keep()) {
         counters_.filtered.add(1);
         return;
     }
@@ -277,20 +282,20 @@ void ProfilingUnit::take_sample(const arch::OpTrace& trace) {
 
 void ProfilingUnit::store_record(const Sample& sample) {
     const EncodedRecord record = encode_record(sample, format_);
-    const u64 executed = v_.ops_executed();
     const BufferEvent event = store_times_.measure([&] { return buffer_.append(record, *regime_); });
-    if (const u64 meanwhile = v_.ops_executed() - executed; meanwhile != 0) [[unlikely]] {
-        counters_.blackout.add(meanwhile);
-    }
     if (event == BufferEvent::written || event == BufferEvent::filled) {
         counters_.records.add(1);
         counters_.bytes.add(buffer_.padded(record.size));
     }
+    const bool pins_changed = pins_ != nullptr && pins_->wants_attention(buffer_.pointer());
+    if (event == BufferEvent::written && !pins_changed) [[likely]] {
+        return;
+    }
     count_event(event);
-    if (pins_ != nullptr && pins_->wants_attention(buffer_.pointer())) [[unlikely]] {
+    if (pins_changed) {
         follow_pins();
     }
-    update_freeze();
+    follow_state();
 }
 
 void ProfilingUnit::count_event(BufferEvent event) {
@@ -374,8 +379,12 @@ BufferEvent ProfilingUnit::examine_buffer() {
     return BufferEvent::ready;
 }
 
-/// The PMU stands still while the buffer does, if software asks both for it.
-void ProfilingUnit::update_freeze() {
+/// Follows every change of the registers: where samples are taken, and whether the PMU stands still while the buffer does
+/// (if software asks both for it).
+void ProfilingUnit::follow_state() {
+    active_ = buffer_active();
+    enabled_at_[0] = profiling_enabled(0);
+    enabled_at_[1] = profiling_enabled(1);
     v_.pmu().set_spe_stopped(buffer_.freezes_counters());
 }
 
@@ -404,7 +413,7 @@ void ProfilingUnit::control_written(bool buffer_registers) {
     if (profiling_enabled_somewhere()) {
         count_event(buffer_.check());
     }
-    update_freeze();
+    follow_state();
     v_.observer_changed();
     if (exit_hook_ && wants_exit()) {
         exit_hook_();
@@ -429,7 +438,7 @@ void ProfilingUnit::set_stop(StopMode mode) {
 
 u64 ProfilingUnit::read_pmsicr(void* self, arch::Vcpu&) {
     const auto& unit = *static_cast<ProfilingUnit*>(self);
-    return unit.sampler_.pmsicr_after(unit.unreported());
+    return unit.sampler_.pmsicr_after(unit.ahead_of_sampler());
 }
 
 void ProfilingUnit::write_pmsicr(void* self, arch::Vcpu& v, u64 value) {

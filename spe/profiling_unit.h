@@ -58,7 +58,7 @@ struct ProfilingStats {
     u64 too_large = 0;
     u64 ignored_aborts = 0;  // records for addresses without memory
     u64 shortages = 0;       // management events because the host could not pin the buffer
-    u64 blackout = 0;        // operations executed with profiling enabled while a record waited to be stored
+    u64 blackout = 0;        // operations executed with profiling enabled that none of the above knows of
     StoreTimeHistogram store_times{};  // of one record in StoreTimes::kTimedOneIn, host time
     PinCacheStats pins;
 };
@@ -101,8 +101,8 @@ class ProfilingUnit final : public arch::OpObserver {
     std::vector<arch::SysregRow> sysreg_rows();
 
     // arch::OpObserver
-    bool armed() const override { return profiling_enabled_somewhere(); }
-    u64 ops_until_sample() const override;
+    bool armed() const override { return enabled_at_[0] || enabled_at_[1]; }
+    u64 ops_until_sample() override;
     void on_ops_executed(u64 count) override;
     void on_sample(const arch::OpTrace& trace) override;
 
@@ -128,8 +128,7 @@ class ProfilingUnit final : public arch::OpObserver {
     bool profiling_enabled(u8 el) const;
     bool profiling_enabled_somewhere() const;
 
-    // Operations the engine has executed but not reported yet, of the segment it is in.
-    u64 unreported() const;
+    u64 ahead_of_sampler() const;
     void catch_up();
 
     /// Follows every write to a register that switches profiling or the buffer.
@@ -137,9 +136,10 @@ class ProfilingUnit final : public arch::OpObserver {
     BufferEvent examine_buffer();
     void pin_buffer();
     void follow_pins();
-    void update_freeze();
+    void follow_state();
     void publish_pin_stats();
     void count_filter_events(const Sample& sample);
+    void report(u64 operations);
     void complete(Sample& sample) const;
     void add_optional_facts(Sample& sample, const arch::OpTrace& trace) const;
     void take_sample(const arch::OpTrace& trace);
@@ -161,6 +161,8 @@ class ProfilingUnit final : public arch::OpObserver {
     const Features features_;
     const RegisterMasks masks_;
     const RecordFormat format_;
+    const bool follows_ops_;              // the model wants all operations
+    const bool optional_facts_;           // optional features change what samples hold
 
     Sampler sampler_;
     std::unique_ptr<EventModel> model_;
@@ -174,15 +176,19 @@ class ProfilingUnit final : public arch::OpObserver {
     u64 pmscr_ = kPmscrFixed;
     FilterRegisters filters_;
 
-    // Of the engine's current segment, which begins with ops_until_sample().
-    mutable u64 segment_start_ = 0;       // Vcpu::ops_executed() then
-    mutable bool segment_counts_ = false; // profiling was enabled then
-    mutable bool next_is_sample_ = false; // the first operation of the segment is the sampled one
-    u64 caught_up_ = 0;                   // operations of the segment that the sampler knows of already
+    // What follows from the registers, by follow_state().
+    bool active_ = false;                 // buffer_active()
+    bool enabled_at_[2] = {};             // profiling_enabled(), by Exception level
+
+    // Of the engine's current segment, which begins with ops_until_sample(). Places are values of Vcpu::ops_executed().
+    bool segment_counts_ = false;         // profiling was enabled when it began
+    u64 reported_ = 0;                    // up to here the engine has told what it executed
+    u64 sampler_at_ = 0;                  // up to here the sampler has counted: not every report needs it
+    u64 sample_at_ = 0;                   // here the sampled operation has executed
 
     // With previous branch targets: that of the branch taken last. Unknown after operations that were not looked at and
     // after any executed while profiling was disabled.
-    mutable std::optional<CodeAddress> last_target_;
+    std::optional<CodeAddress> last_target_;
     u64 busy_until_ = 0;                  // with collisions: Vcpu::ops_executed() when the last sample is complete
 
     Counters counters_;

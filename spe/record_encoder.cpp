@@ -31,14 +31,17 @@ constexpr u8 size_code(unsigned bytes) {
     return static_cast<u8>((bytes == 8 ? 3 : bytes == 4 ? 2 : bytes == 2 ? 1 : 0) << 4);
 }
 
+/// Writes packets one behind the other, each with all 8 bytes of its payload: what does not count is overwritten by the
+/// packet behind it. The last is End or Timestamp, which leave zeros behind them.
 class PacketWriter {
   public:
+    explicit PacketWriter(Record& bytes) : start_(bytes.data()), at_(start_) {}
+
     void packet(u8 header, u64 payload, unsigned bytes) {
-        VMM_CHECK(at_ + 1 + bytes <= kRecordBytes);
-        room_[at_] = header;
+        VMM_CHECK(at_ + 1 + sizeof(payload) <= start_ + kRecordBytes);
+        *at_ = header;
         static_assert(std::endian::native == std::endian::little, "packets are little-endian");
-        std::memcpy(&room_[at_ + 1], &payload,
-                    sizeof(payload));  // all of it; the next packet begins behind what counts
+        std::memcpy(at_ + 1, &payload, sizeof(payload));
         at_ += 1 + bytes;
     }
     void address(AddressIndex index, u64 payload) { packet(static_cast<u8>(kAddress + index), payload, 8); }
@@ -46,17 +49,11 @@ class PacketWriter {
         packet(static_cast<u8>(kCounter + index), std::min<u64>(cycles, ones(counter_bits)), 2);
     }
 
-    /// Behind the packets comes padding, which is zero.
-    EncodedRecord record() const {
-        EncodedRecord record;
-        std::memcpy(record.bytes.data(), room_.data(), at_);
-        record.size = static_cast<unsigned>(at_);
-        return record;
-    }
+    unsigned size() const { return static_cast<unsigned>(at_ - start_); }
 
   private:
-    std::array<u8, kRecordBytes + sizeof(u64)> room_;
-    std::size_t at_ = 0;
+    u8* const start_;
+    u8* at_;
 };
 
 }  // namespace
@@ -70,7 +67,8 @@ u64 physical_address_payload(u64 pa) {
 }
 
 EncodedRecord encode_record(const Sample& sample, const RecordFormat& format) {
-    PacketWriter out;
+    EncodedRecord record;
+    PacketWriter out(record.bytes);
     if (sample.context_el1) {
         out.packet(kContextEl1, *sample.context_el1, 4);
     }
@@ -104,7 +102,8 @@ EncodedRecord encode_record(const Sample& sample, const RecordFormat& format) {
     } else {
         out.packet(kEnd, 0, 0);
     }
-    return out.record();
+    record.size = out.size();
+    return record;
 }
 
 }  // namespace vmm::spe

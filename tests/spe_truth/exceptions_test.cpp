@@ -43,7 +43,7 @@ const std::vector<Program> kPrograms{
 /// Writes down every operation.
 class Tracer final : public arch::OpObserver {
   public:
-    u64 ops_until_sample() const override { return 1; }
+    u64 ops_until_sample() override { return 1; }
     void on_ops_executed(u64) override { missed = true; }
     void on_sample(const arch::OpTrace& trace) override {
         operations.push_back(static_cast<u32>(trace.pc - kBase) | trace.el);  // PC is a multiple of 4

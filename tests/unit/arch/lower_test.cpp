@@ -28,7 +28,7 @@ constexpr unsigned kCodeWords = 1024 + 512;    // more than a page
 /// Asks for every operation to be stepped through its handler.
 class EveryOperation final : public OpObserver {
   public:
-    u64 ops_until_sample() const override { return 1; }
+    u64 ops_until_sample() override { return 1; }
     void on_ops_executed(u64) override {}
     void on_sample(const OpTrace&) override {}
 };
