@@ -223,10 +223,25 @@ void store(u8* host, unsigned size, u64 value) {
     }
 }
 
+/// A traced access that the first-level TLB would have served, recorded. nullptr: anything else.
+u8* traced_hit(Vcpu& v, const Request& request) {
+    if (request.misaligned() || misses_first_level(v, request)) {
+        return nullptr;
+    }
+    const TlbEntry& entry = v.tlb_.entry(request.va);
+    PageInfo page;
+    page.pa_page = entry.pa_page;
+    record(v, request, {&page, 0, false}, false);
+    return reinterpret_cast<u8*>(request.va + entry.addend);
+}
+
 /// The commonest miss: an aligned access to RAM whose page the second-level TLB holds. nullptr: anything else.
 [[gnu::always_inline]] inline u8* quick_refill(Vcpu& v, const Request& request) {
     Mmu::Impl& m = v.mmu().impl();
-    if (v.trace() != nullptr || request.misaligned()) [[unlikely]] {
+    if (v.trace() != nullptr) [[unlikely]] {
+        return traced_hit(v, request);
+    }
+    if (request.misaligned()) [[unlikely]] {
         return nullptr;
     }
     const Privilege privilege = m.privilege(request.kind.unprivileged);

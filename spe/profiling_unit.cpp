@@ -150,7 +150,7 @@ void ProfilingUnit::catch_up() {
     sampler_at_ += ops;
 }
 
-void ProfilingUnit::report(u64 operations) {
+[[gnu::always_inline]] inline void ProfilingUnit::report(u64 operations) {
     counters_.population.add(operations);
     v_.pmu().count(kSamplePop, operations);
     reported_ += operations;
@@ -175,7 +175,7 @@ void ProfilingUnit::add_optional_facts(Sample& sample, const arch::OpTrace& trac
 }
 
 /// Adds what depends on the collection controls.
-void ProfilingUnit::complete(Sample& sample) const {
+[[gnu::always_inline]] inline void ProfilingUnit::complete(Sample& sample) const {
     if (pmscr::Cx::get(pmscr_) != 0) {
         sample.context_el1 = static_cast<u32>(v_.s.contextidr_el1);
     }
@@ -218,35 +218,26 @@ void ProfilingUnit::count_filter_events(const Sample& sample) {
     }
 }
 
-/// The engine shows operations that are not sampled, too, if the model or the previous branch target needs them.
-void ProfilingUnit::on_sample(const arch::OpTrace& trace) {
-    report(1);
-    if (reported_ == sample_at_) {
-        take_sample(trace);
-    } else {
-        model_->observe(trace);
+/// On the way of every sample: inline, one behind the other.
+[[gnu::always_inline]] inline void ProfilingUnit::store_record(const Sample& sample) {
+    const EncodedRecord record = encode_record(sample, format_);
+    const BufferEvent event = store_times_.measure([&] { return buffer_.append(record, *regime_); });
+    if (event == BufferEvent::written || event == BufferEvent::filled) {
+        counters_.records.add(1);
+        counters_.bytes.add(buffer_.padded(record.size));
     }
-    follow_branch(trace);
+    const bool pins_changed = pins_ != nullptr && pins_->wants_attention(buffer_.pointer());
+    if (event == BufferEvent::written && !pins_changed) [[likely]] {
+        return;
+    }
+    count_event(event);
+    if (pins_changed) {
+        follow_pins();
+    }
+    follow_state();
 }
 
-void ProfilingUnit::follow_branch(const arch::OpTrace& trace) {
-    if (features_.pbt && trace.taken && !trace.exception) {
-        last_target_ = CodeAddress{trace.target, trace.target_el};
-    }
-}
-
-/// An operation chosen before the modelled end of the sample before it is lost. An operation takes one cycle.
-bool ProfilingUnit::collides() {
-    if (v_.ops_executed() >= busy_until_) {
-        return false;
-    }
-    counters_.collisions.add(1);
-    v_.pmu().count(kSampleCollision, 1);
-    buffer_.set_collision();
-    return true;
-}
-
-void ProfilingUnit::take_sample(const arch::OpTrace& trace) {
+[[gnu::always_inline]] inline void ProfilingUnit::take_sample(const arch::OpTrace& trace) {
     if (features_.collisions && active_ && collides()) {
         model_->observe(trace);
         return;
@@ -280,22 +271,32 @@ void ProfilingUnit::take_sample(const arch::OpTrace& trace) {
     store_record(sample);
 }
 
-void ProfilingUnit::store_record(const Sample& sample) {
-    const EncodedRecord record = encode_record(sample, format_);
-    const BufferEvent event = store_times_.measure([&] { return buffer_.append(record, *regime_); });
-    if (event == BufferEvent::written || event == BufferEvent::filled) {
-        counters_.records.add(1);
-        counters_.bytes.add(buffer_.padded(record.size));
+/// The engine shows operations that are not sampled, too, if the model or the previous branch target needs them.
+void ProfilingUnit::on_sample(const arch::OpTrace& trace) {
+    report(1);
+    if (reported_ == sample_at_) {
+        take_sample(trace);
+    } else {
+        model_->observe(trace);
     }
-    const bool pins_changed = pins_ != nullptr && pins_->wants_attention(buffer_.pointer());
-    if (event == BufferEvent::written && !pins_changed) [[likely]] {
-        return;
+    follow_branch(trace);
+}
+
+void ProfilingUnit::follow_branch(const arch::OpTrace& trace) {
+    if (features_.pbt && trace.taken && !trace.exception) {
+        last_target_ = CodeAddress{trace.target, trace.target_el};
     }
-    count_event(event);
-    if (pins_changed) {
-        follow_pins();
+}
+
+/// An operation chosen before the modelled end of the sample before it is lost. An operation takes one cycle.
+bool ProfilingUnit::collides() {
+    if (v_.ops_executed() >= busy_until_) {
+        return false;
     }
-    follow_state();
+    counters_.collisions.add(1);
+    v_.pmu().count(kSampleCollision, 1);
+    buffer_.set_collision();
+    return true;
 }
 
 void ProfilingUnit::count_event(BufferEvent event) {
