@@ -7,7 +7,7 @@ namespace vmm::spe {
 namespace {
 
 /// Copies kRecordBytes, by words that are atomic where `to` is aligned.
-void store_line(u8* to, const u8* from) {
+void store_record(u8* to, const u8* from) {
 #pragma GCC unroll 8
     for (std::size_t i = 0; i < kRecordBytes; i += sizeof(u64)) {
         u64 word = 0;
@@ -20,6 +20,9 @@ void store_line(u8* to, const u8* from) {
 
 /// Where the page of `va` can be written; nullptr: `result` says why not.
 u8* OwnerRegime::host_page(u64 va, StoreResult& result) {
+    if (in_last_page(va)) {
+        return last_.host;
+    }
     const arch::Translation t = v_.mmu().translate(va, arch::AccessType::write, true, true);
     if (!t.ok) {
         result = {StoreResult::Kind::fault, t.fsc};
@@ -34,24 +37,29 @@ u8* OwnerRegime::host_page(u64 va, StoreResult& result) {
     return host;
 }
 
+/// Nearly always a whole record in the page of the one before.
 StoreResult OwnerRegime::store(u64 va, std::span<const u8> bytes) {
-    u8* page = last_.host;
-    if (last_.va != (va & arch::kPageMask) || last_.generation != v_.mmu().generation()) [[unlikely]] {
-        StoreResult result;
-        page = host_page(va, result);
-        if (page == nullptr) {
-            return result;
-        }
+    if (!in_last_page(va) || bytes.size() != kRecordBytes) [[unlikely]] {
+        return store_elsewhere(va, bytes);
+    }
+    store_record(last_.host + (va & ~arch::kPageMask), bytes.data());
+    return {};
+}
+
+/// Another page, or other sizes: parts of records, and padding.
+StoreResult OwnerRegime::store_elsewhere(u64 va, std::span<const u8> bytes) {
+    StoreResult result;
+    u8* const page = host_page(va, result);
+    if (page == nullptr) {
+        return result;
     }
     u8* const host = page + (va & ~arch::kPageMask);
-    if ((va | bytes.size()) % kRecordBytes != 0) [[unlikely]] {
-        for (std::size_t i = 0; i < bytes.size(); ++i) {
-            mm::store_relaxed<u8>(host + i, bytes[i]);
-        }
-        return {};
+    std::size_t at = 0;
+    for (; bytes.size() - at >= kRecordBytes; at += kRecordBytes) {
+        store_record(host + at, &bytes[at]);
     }
-    for (std::size_t i = 0; i < bytes.size(); i += kRecordBytes) {
-        store_line(host + i, &bytes[i]);
+    for (; at < bytes.size(); ++at) {
+        mm::store_relaxed<u8>(host + at, bytes[at]);
     }
     return {};
 }

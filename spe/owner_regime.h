@@ -29,7 +29,11 @@ class OwnerRegime final : public RecordSink, public BufferRegime {
         u64 generation = 0;
         u8* host = nullptr;
     };
+    bool in_last_page(u64 va) const {
+        return last_.va == (va & arch::kPageMask) && last_.generation == v_.mmu().generation();
+    }
     u8* host_page(u64 va, StoreResult& result);
+    StoreResult store_elsewhere(u64 va, std::span<const u8> bytes);
 
     arch::Vcpu& v_;
     LastPage last_;
