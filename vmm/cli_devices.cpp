@@ -13,20 +13,29 @@ namespace vmm {
 namespace {
 
 Result<DiskConfig> parse_disk(std::string_view text) {
+    static constexpr std::string_view kForm = "must be FILE with any of ,ro ,cow ,raw";
     DiskConfig disk;
-    const std::size_t comma = text.rfind(',');
-    if (comma != std::string_view::npos) {
-        const std::string_view suffix = text.substr(comma + 1);
-        if (suffix != "ro") {
-            return fail_usage("--disk \"{}\": unknown suffix \"{}\"; must be FILE or FILE,ro", text, suffix);
+    std::string_view rest = text;
+    for (std::size_t comma = rest.rfind(','); comma != std::string_view::npos; comma = rest.rfind(',')) {
+        const std::string_view suffix = rest.substr(comma + 1);
+        if (suffix == "ro") {
+            disk.read_only = true;
+        } else if (suffix == "cow") {
+            disk.copy_on_write = true;
+        } else if (suffix == "raw") {
+            disk.raw = true;
+        } else {
+            return fail_usage("--disk \"{}\": unknown suffix \"{}\"; {}", text, suffix, kForm);
         }
-        disk.read_only = true;
-        text = text.substr(0, comma);
+        rest = rest.substr(0, comma);
     }
-    if (text.empty()) {
-        return fail_usage("--disk \"\": must be FILE or FILE,ro");
+    if (rest.empty()) {
+        return fail_usage("--disk \"{}\": {}", text, kForm);
     }
-    disk.path = text;
+    if (disk.read_only && disk.copy_on_write) {
+        return fail_usage("--disk \"{}\": ro and cow exclude each other", text);
+    }
+    disk.path = rest;
     return disk;
 }
 
@@ -67,8 +76,9 @@ Result<> check_tags(const std::vector<ShareConfig>& shares) {
 }  // namespace
 
 void add_device_options(CLI::App& run, RawDeviceOptions& raw) {
-    run.add_option("-d,--disk", raw.disks, "Raw disk image as virtio block device; may be repeated")
-        ->type_name("FILE[,ro]")
+    run.add_option("-d,--disk", raw.disks, "Disk image (raw, or qcow2 with ro or cow) or block device as virtio disk; ro: not written to; "
+                   "cow: changes are gone in the end; may be repeated")
+        ->type_name("FILE[,ro|,cow][,raw]")
         ->take_all()
         ->allow_extra_args(false);
     run.add_option(

@@ -21,6 +21,8 @@ namespace vmm {
 struct DiskConfig {
     std::string path;
     bool read_only = false;
+    bool copy_on_write = false;  // changes are gone in the end
+    bool raw = false;            // whatever the file looks like
 };
 
 /// A folder of the host as a 9P file system.

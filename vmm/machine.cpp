@@ -110,6 +110,8 @@ Result<> Machine::open_virtio_devices() {
         BlockOptions options;
         options.path = disk.path;
         options.read_only = disk.read_only;
+        options.copy_on_write = disk.copy_on_write;
+        options.raw = disk.raw;
         options.threading = threading;
         auto opened = Block::open(options);
         if (!opened) {

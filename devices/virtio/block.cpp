@@ -9,6 +9,7 @@
 #include <cstring>
 #include <filesystem>
 
+#include "devices/disk/qcow2.h"
 #include "devices/virtio/block_engine.h"
 #include "vmm/base/bits.h"
 #include "vmm/base/log.h"
@@ -59,17 +60,42 @@ Result<u64> size_of(int fd, const std::string& path) {
     return size;
 }
 
+/// What stands between the guest and the file; nullptr where it is the file itself. Takes `fd` where it needs it.
+Result<std::unique_ptr<disk::Image>> open_image(UniqueFd& fd, u64 size, const BlockOptions& options) {
+    std::unique_ptr<disk::Image> image;
+    if (!options.raw && disk::looks_like_qcow2(fd.get())) {
+        if (!options.read_only && !options.copy_on_write) {
+            return fail("disk {}: qcow2 images can be read only: add ',ro', or ',cow' to drop what the guest writes in the "
+                        "end, or ',raw' if it is none",
+                        options.path);
+        }
+        VMM_TRY(image, disk::open_qcow2(std::move(fd), options.path));
+    }
+    if (options.copy_on_write) {
+        if (image == nullptr) {
+            image = disk::make_raw_image(std::move(fd), size);
+        }
+        VMM_TRY(image, disk::make_overlay(std::move(image)));
+    }
+    return image;
+}
+
 }  // namespace
 
 Result<std::unique_ptr<Block>> Block::open(const BlockOptions& options) {
-    UniqueFd fd(::open(options.path.c_str(), (options.read_only ? O_RDONLY : O_RDWR) | O_CLOEXEC));
+    const bool writes = !options.read_only && !options.copy_on_write;
+    UniqueFd fd(::open(options.path.c_str(), (writes ? O_RDWR : O_RDONLY) | O_CLOEXEC));
     if (!fd) {
         const int error = errno;
-        const bool may_help = !options.read_only && (error == EACCES || error == EROFS || error == EPERM);
+        const bool may_help = writes && (error == EACCES || error == EROFS || error == EPERM);
         return fail_errno(error, "disk {}: cannot open it{}", options.path,
                           may_help ? " for writing (a read-only disk may do)" : "");
     }
-    VMM_TRY(const u64 size, size_of(fd.get(), options.path));
+    VMM_TRY(u64 size, size_of(fd.get(), options.path));
+    VMM_TRY(auto image, open_image(fd, size, options));
+    if (image != nullptr) {
+        size = image->size();
+    }
     if (size < kSectorSize) {
         return fail("disk {}: {} bytes are less than one sector", options.path, size);
     }
@@ -81,14 +107,15 @@ Result<std::unique_ptr<Block>> Block::open(const BlockOptions& options) {
     if (complete.id.empty()) {
         complete.id = std::filesystem::path(options.path).filename().string();
     }
-    return std::unique_ptr<Block>(new Block(std::move(fd), size / kSectorSize, complete));
+    return std::unique_ptr<Block>(new Block(std::move(fd), std::move(image), size / kSectorSize, complete));
 }
 
-Block::Block(UniqueFd fd, u64 capacity, const BlockOptions& options)
+Block::Block(UniqueFd fd, std::unique_ptr<disk::Image> image, u64 capacity, const BlockOptions& options)
     : fd_(std::move(fd)),
+      image_(std::move(image)),
       capacity_(capacity),
       read_only_(options.read_only),
-      engine_(std::make_unique<Engine>(fd_.get(), capacity, options)) {
+      engine_(std::make_unique<Engine>(fd_.get(), image_.get(), capacity, options)) {
     fill_config();
 }
 

@@ -1,10 +1,11 @@
-// virtio block device on a raw image or a host block device (virtio 1.2, 5.2).
+// virtio block device on a raw image, a host block device or a qcow2 image (virtio 1.2, 5.2).
 #pragma once
 
 #include <array>
 #include <memory>
 #include <string>
 
+#include "devices/disk/image.h"
 #include "devices/virtio/device.h"
 #include "vmm/base/result.h"
 #include "vmm/base/unique_fd.h"
@@ -14,6 +15,8 @@ namespace vmm::devices::virtio {
 struct BlockOptions {
     std::string path;
     bool read_only = false;
+    bool copy_on_write = false;  // changes are kept elsewhere and are gone in the end
+    bool raw = false;            // the bytes of the file, whatever they look like
     std::string id;  // answered to GET_ID, at most 20 bytes; empty: the file's name
     Threading threading = Threading::own_thread;
     bool io_uring = true;  // false, or not available on this host: pread/pwrite
@@ -24,7 +27,8 @@ class Block final : public VirtioDevice {
     static constexpr u32 kType = 2;
     static constexpr u64 kSectorSize = 512;
 
-    /// Opens the image. An image whose size is not a multiple of 512 loses its tail.
+    /// Opens the image. An image whose size is not a multiple of 512 loses its tail. A qcow2 image is not written to: it must
+    /// be read_only or copy_on_write.
     static Result<std::unique_ptr<Block>> open(const BlockOptions& options);
     ~Block() override;
 
@@ -45,10 +49,11 @@ class Block final : public VirtioDevice {
   private:
     class Engine;
 
-    Block(UniqueFd fd, u64 capacity, const BlockOptions& options);
+    Block(UniqueFd fd, std::unique_ptr<disk::Image> image, u64 capacity, const BlockOptions& options);
     void fill_config();
 
-    UniqueFd fd_;
+    UniqueFd fd_;                         // what is read and written,
+    std::unique_ptr<disk::Image> image_;  // ... unless there is an image
     const u64 capacity_;
     const bool read_only_;
     std::array<u8, 64> config_{};

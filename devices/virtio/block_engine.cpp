@@ -39,8 +39,8 @@ bool in_bounds(u64 sector, u64 count, u64 capacity) { return sector <= capacity 
 
 }  // namespace
 
-Block::Engine::Engine(int fd, u64 capacity, const BlockOptions& options)
-    : fd_(fd), capacity_(capacity), read_only_(options.read_only), threading_(options.threading), id_(options.id) {
+Block::Engine::Engine(int fd, disk::Image* image, u64 capacity, const BlockOptions& options)
+    : fd_(fd), image_(image), capacity_(capacity), read_only_(options.read_only), threading_(options.threading), id_(options.id) {
     id_.resize(kIdSize);
     for (unsigned n = 0; n < kMaxInFlight; ++n) {
         free_.push_back(std::make_unique<Request>());
@@ -50,7 +50,7 @@ Block::Engine::Engine(int fd, u64 capacity, const BlockOptions& options)
     }
     wakeup_ = UniqueFd(::eventfd(0, EFD_CLOEXEC));
     VMM_CHECK(wakeup_);
-    uring_ = options.io_uring && ::io_uring_queue_init(2 * kMaxInFlight, &ring_, 0) == 0;
+    uring_ = options.io_uring && image_ == nullptr && ::io_uring_queue_init(2 * kMaxInFlight, &ring_, 0) == 0;
     thread_ = std::thread([this] { run(); });
 }
 
@@ -220,6 +220,8 @@ void Block::Engine::begin(Request& request) {
     const BlockStatus status = prepare(request);
     if (request.operation == Operation::none) {
         complete(request, status);
+    } else if (image_ != nullptr) {
+        complete(request, run_on_image(request));
     } else if (uring_) {
         submit(request);
     } else {
@@ -311,6 +313,9 @@ BlockStatus Block::Engine::change_ranges(const Request& request, bool zero) {
 }
 
 BlockStatus Block::Engine::discard(u64 offset, u64 size) {
+    if (image_ != nullptr) {
+        return image_->zero(offset, size) == 0 ? BlockStatus::ok : BlockStatus::io_error;
+    }
     const int result = ::fallocate(fd_, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, static_cast<off_t>(offset),
                                    static_cast<off_t>(size));
     // A discard is a hint: a file system that cannot do it has nothing to do.
@@ -318,6 +323,9 @@ BlockStatus Block::Engine::discard(u64 offset, u64 size) {
 }
 
 BlockStatus Block::Engine::write_zeroes(u64 offset, u64 size, bool may_unmap) {
+    if (image_ != nullptr) {
+        return image_->zero(offset, size) == 0 ? BlockStatus::ok : BlockStatus::io_error;
+    }
     const int mode = may_unmap ? FALLOC_FL_PUNCH_HOLE : FALLOC_FL_ZERO_RANGE;
     if (::fallocate(fd_, mode | FALLOC_FL_KEEP_SIZE, static_cast<off_t>(offset), static_cast<off_t>(size)) == 0) {
         return BlockStatus::ok;
@@ -336,6 +344,23 @@ BlockStatus Block::Engine::write_zeroes(u64 offset, u64 size, bool may_unmap) {
         }
         offset += static_cast<u64>(n);
         size -= static_cast<u64>(n);
+    }
+    return BlockStatus::ok;
+}
+
+BlockStatus Block::Engine::run_on_image(Request& request) {
+    if (request.operation == Operation::flush) {
+        return image_->flush() == 0 ? BlockStatus::ok : BlockStatus::io_error;
+    }
+    u64 offset = request.file_offset;
+    for (const iovec& buffer : request.guest_buffers) {
+        const std::span<u8> guest(static_cast<u8*>(buffer.iov_base), buffer.iov_len);
+        const bool read = request.operation == Operation::read;
+        if ((read ? image_->read(offset, guest) : image_->write(offset, guest)) != 0) {
+            return BlockStatus::io_error;
+        }
+        offset += guest.size();
+        request.transferred += read ? static_cast<u32>(guest.size()) : 0;
     }
     return BlockStatus::ok;
 }

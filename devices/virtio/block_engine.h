@@ -25,7 +25,8 @@ class Block::Engine {
     static constexpr unsigned kMaxInFlight = 256;
     static constexpr u32 kMaxRanges = 64;  // of a discard or write-zeroes request
 
-    Engine(int fd, u64 capacity, const BlockOptions& options);
+    /// `image`, where there is one, instead of `fd`: one request at a time then.
+    Engine(int fd, disk::Image* image, u64 capacity, const BlockOptions& options);
     ~Engine();
     Engine(const Engine&) = delete;
     Engine& operator=(const Engine&) = delete;
@@ -64,6 +65,8 @@ class Block::Engine {
     BlockStatus discard(u64 offset, u64 size);
     BlockStatus write_zeroes(u64 offset, u64 size, bool may_unmap);
     BlockStatus get_id(Request& request);
+    /// Runs a request on image_.
+    BlockStatus run_on_image(Request& request);
     void submit(Request& request);
     void run_synchronously(Request& request);
     /// Takes the result of a host operation; true when the request has come to its end, with `status` set.
@@ -72,6 +75,7 @@ class Block::Engine {
     void signal();
 
     const int fd_;
+    disk::Image* const image_;  // nullptr: the file
     const u64 capacity_;
     const bool read_only_;
     const Threading threading_;

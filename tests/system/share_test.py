@@ -1,18 +1,20 @@
 #!/usr/bin/env python3
 """A folder of the host as Linux sees it through --9p: names and attributes, no way out of the folder, and a large file
-that goes through it and through a disk.
+that goes through it and through a disk; and other disks: a qcow2 image, and one that is discarded.
 
 usage: share_test.py VMM SOURCE_DIR
 """
 import hashlib
 import os
 import pathlib
+import subprocess
 import sys
 import tempfile
 
 from guest import Guest, Verdict
 
 BIG = 256 << 20
+SMALL = 4 << 20
 
 
 def make_big(path: pathlib.Path) -> str:
@@ -56,9 +58,10 @@ def judge_confinement(verdict: Verdict, guest: Guest, share: pathlib.Path) -> No
         shown = guest.all(kind)
         verdict.expect(len(shown) == 1 and "No such file" in shown[0], f"a link that leads {kind} leads nowhere: {shown}")
     verdict.expect(guest.all("parent") == ["0"], "the parent of the folder is not to be seen")
-    verdict.expect(guest.all("refused")[0] == "device Operation not permitted", "no devices are made")
     verdict.expect(not (share / "dev-null").exists(), "no device was made")
     refused = dict(fact.split(" ", 1) for fact in guest.all("refused"))
+    verdict.expect(refused.get("device") == "Operation not permitted", "no devices are made")
+    verdict.expect(refused.get("disk") == "Operation not permitted", f"a read-only disk is not written to: {refused.get('disk')}")
     for kind in ("write", "create", "remove", "mode"):
         verdict.expect(refused.get(kind) == "Read-only file system", f"a read-only folder: no {kind}: {refused.get(kind)}")
     verdict.expect(guest.all("guarded") == ["abcdef"], "a read-only folder is read")
@@ -78,8 +81,15 @@ def main() -> int:
         disk = folder / "disk.img"
         with disk.open("wb") as file:
             file.truncate(BIG)
+        packed, given_back = folder / "packed.qcow2", folder / "given-back.img"
+        given_back.write_bytes(os.urandom(SMALL))
+        small_digest = digest_of(given_back)
+        subprocess.run(["qemu-img", "convert", "-O", "qcow2", "-c", "-o", "compression_type=zstd", given_back, packed], check=True)
         guest = Guest(sys.argv[1], pathlib.Path(sys.argv[2]), "share-check",
-                      ["-c", "2", "-m", "512", "--disk", str(disk), "--9p", f"{share},share", "--9p", f"{share},guarded,ro"], verdict=verdict)
+                      ["-c", "2", "-m", "512", "--disk", str(disk), "--disk", f"{packed},ro", "--disk", str(given_back), "--9p", f"{share},share", "--9p", f"{share},guarded,ro"], verdict=verdict)
+        verdict.expect(guest.all("packed") == [small_digest], "a compressed qcow2 image is read as what went in")
+        verdict.expect(guest.all("discarded") == [hashlib.sha256(bytes(SMALL)).hexdigest()], "what was discarded reads as zeros")
+        verdict.expect(given_back.stat().st_blocks == 0, "and takes no room on the host any more")
         judge_files(verdict, guest, share, disk, digest)
         judge_confinement(verdict, guest, share)
     return verdict.status()

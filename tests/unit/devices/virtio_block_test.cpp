@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <cstdlib>
+#include <filesystem>
 #include <fstream>
 
 #include <catch2/catch.hpp>
@@ -184,6 +185,53 @@ TEST_CASE("block: a read-only disk says so and refuses writes") {
     CHECK(s.request(kIn, 1, {{kBuffer, 512, true}}) == 0);
     CHECK(s.ram.get<u8>(kBuffer) == 1);
     CHECK(image.contents()[512] == 1);
+}
+
+TEST_CASE("block: with copy-on-write the guest sees its changes and the file none") {
+    const int way = GENERATE(0, 2);
+    const Image image(64);
+    const std::string before = image.contents();
+    REQUIRE(::chmod(image.path.c_str(), 0400) == 0);
+    BlockOptions options = options_for(image, way);
+    options.copy_on_write = true;
+    BlockSetup s(options);
+    CHECK((s.t.offered() & (1 << 5)) == 0);
+    s.ram.put<u64>(kBuffer, 0x1122334455667788);
+    CHECK(s.request(kOut, 9, {{kBuffer, 300, false}, {kBuffer + 300, 724, false}}) == 0);
+    CHECK(s.request(kFlush, 0, {}) == 0);
+    CHECK(s.ranges(kWriteZeroes, {{{12, 3, 1}}}) == 0);
+    CHECK(s.ranges(kDiscard, {{{32, 8, 0}}}) == 0);
+    CHECK(s.request(kIn, 8, {{kBuffer + 0x1000, 4096, true}}) == 0);
+    CHECK(s.length == 4097);
+    CHECK(s.ram.get<u8>(kBuffer + 0x1000) == 8);
+    CHECK(s.ram.get<u64>(kBuffer + 0x1000 + 512) == 0x1122334455667788);
+    CHECK(s.ram.get<u8>(kBuffer + 0x1000 + 3 * 512) == 11);
+    CHECK(s.ram.get<u8>(kBuffer + 0x1000 + 4 * 512) == 0);
+    CHECK(s.ram.get<u8>(kBuffer + 0x1000 + 7 * 512) == 15);
+    CHECK(s.request(kIn, 63, {{kBuffer, 1024, true}}) == 1);
+    CHECK((image.contents() == before));
+}
+
+TEST_CASE("block: a qcow2 image is recognised, and not written to by accident") {
+    const Image image(8);
+    REQUIRE(std::system(("qemu-img create -q -f qcow2 " + image.path + " 10M").c_str()) == 0);
+    const auto writable = Block::open({.path = image.path});
+    REQUIRE_FALSE(writable);
+    CHECK(writable.error().text.find("qcow2 images can be read only") != std::string::npos);
+    const auto read_only = Block::open({.path = image.path, .read_only = true});
+    REQUIRE(read_only);
+    CHECK((*read_only)->capacity() == 20480);
+    const auto raw = Block::open({.path = image.path, .raw = true});
+    REQUIRE(raw);
+    CHECK((*raw)->capacity() == std::filesystem::file_size(image.path) / 512);
+    BlockOptions options = options_for(image, 0);
+    options.copy_on_write = true;
+    BlockSetup s(options);
+    s.ram.put<u64>(kBuffer, 77);
+    CHECK(s.request(kOut, 20479, {{kBuffer, 512, false}}) == 0);
+    CHECK(s.request(kIn, 20478, {{kBuffer + 0x1000, 1024, true}}) == 0);
+    CHECK(s.ram.get<u64>(kBuffer + 0x1000) == 0);
+    CHECK(s.ram.get<u64>(kBuffer + 0x1200) == 77);
 }
 
 TEST_CASE("block: what cannot be opened is told in one line") {

@@ -37,6 +37,17 @@ TEST_CASE("cli: what is wrong with a shared folder is told") {
     CHECK(twice.error().text == "--9p \"/b,t\": another folder has this tag");
 }
 
+TEST_CASE("cli: disks take suffixes in any order") {
+    MachineConfig config;
+    REQUIRE(parse_device_options({.disks = {"a,ro,raw", "b,raw,cow", "c"}, .shares = {}, .networks = {}}, config));
+    REQUIRE(config.disks.size() == 3);
+    CHECK((config.disks[0].read_only && config.disks[0].raw && !config.disks[0].copy_on_write));
+    CHECK((config.disks[1].copy_on_write && config.disks[1].raw && !config.disks[1].read_only));
+    CHECK(config.disks[1].path == "b");
+    CHECK_FALSE(config.disks[2].copy_on_write);
+    CHECK_FALSE(parse_device_options({.disks = {"a,ro,cow"}, .shares = {}, .networks = {}}, config));
+}
+
 TEST_CASE("cli: networks") {
     MachineConfig config;
     REQUIRE(parse_device_options({.disks = {},

@@ -1,0 +1,20 @@
+// Reads qcow2 images, versions 2 and 3: what qemu-img makes by default, with or without compressed clusters.
+//
+// Refused: backing files, external data files, extended L2 entries, encryption, images marked as corrupt. Snapshots inside an
+// image are not looked at. Every offset and size in the file is checked before it is used.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "devices/disk/image.h"
+
+namespace vmm::devices::disk {
+
+/// True where the file begins as a qcow2 image does.
+bool looks_like_qcow2(int fd);
+
+/// An image to be read only.
+Result<std::unique_ptr<Image>> open_qcow2(UniqueFd fd, const std::string& path);
+
+}  // namespace vmm::devices::disk
