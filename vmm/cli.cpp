@@ -222,6 +222,8 @@ Result<MachineConfig> check(const RawOptions& raw, const HostFacts& host) {
         VMM_TRY(config.host_trace, parse_host_trace(*raw.host_trace));
     }
     VMM_TRY(config.exec, parse_exec_options(raw.exec));
+    config.result = raw.exec.result;
+    config.junit = raw.exec.junit;
     if (!config.exec.root.empty() && !config.initrd.empty()) {
         return fail_usage("--root \"{}\": --initrd excludes it", config.exec.root);
     }

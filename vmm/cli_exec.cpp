@@ -155,6 +155,9 @@ void add_exec_options(CLI::App& run, RawExecOptions& raw) {
                "After an oops, BUG or stall of the guest's kernel: stop the run (default), finish the commands first, or "
                "ignore it")
         ->type_name("stop|finish|ignore");
+    run.add_option("--result", raw.result, "Write how the run ended, what it took and what it counted to FILE, as JSON")
+        ->type_name("FILE");
+    run.add_option("--junit", raw.junit, "The same for CI systems, as JUnit XML")->type_name("FILE");
     add_single(run, "--console-log", raw.console_log, "Write what the guest's console shows to FILE")->type_name("FILE");
 }
 

@@ -15,10 +15,11 @@ class App;
 
 namespace vmm {
 
-/// What the user wrote, before any checking.
+/// What the user wrote, before any checking. --result and --junit are for runs without commands, too.
 struct RawExecOptions {
     std::vector<std::string> commands, environment, copy_in, copy_out;
     std::optional<std::string> script, cwd, root, modules, boot_timeout, idle_timeout, on_oops, console_log;
+    std::string result, junit;
 };
 
 /// Adds the options to `run`; parsing fills `raw`, which outlives it.

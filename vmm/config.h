@@ -96,6 +96,8 @@ struct MachineConfig {
     ClockKind clock = ClockKind::host;
     u64 timeout_seconds = 0;  // 0: none
     ExecConfig exec;
+    std::string result;  // a file for the result as JSON; empty: none
+    std::string junit;   // ... as JUnit XML
     LogLevel log_level = LogLevel::warning;
 };
 

@@ -35,8 +35,6 @@ struct ExecConfig {
     u64 idle_timeout_seconds = 0;     // without anything printed; 0: none
     OnOops on_oops = OnOops::stop;
     std::string console_log;  // a host file for what the guest's console shows; empty: none
-    std::string result;       // a host file for the result as JSON; empty: none
-    std::string junit;        // ... as JUnit XML
 
     /// Whether there is anything to run.
     bool enabled() const { return !commands.empty() || !script.empty(); }

@@ -141,6 +141,7 @@ bool GuestChannel::understand(u8 type, std::span<const u8> payload) {
                 return false;
             }
             progress_.hello = true;
+            progress_.hello_at = Clock::now();
             progress_.boot_nanoseconds = *time;
             hello_ = true;
             return true;

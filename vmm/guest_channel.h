@@ -32,6 +32,7 @@ class GuestChannel final : public devices::ByteSink {
     struct Progress {
         bool hello = false;
         u64 boot_nanoseconds = 0;  // the guest's time when it said hello
+        Clock::time_point hello_at;  // ... and the host's
         std::vector<CommandResult> commands;  // those that have begun
         std::vector<CopySink::Copy> copies;
         std::vector<std::string> notes;  // what the guest's init could not do

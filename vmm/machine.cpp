@@ -418,10 +418,10 @@ int Machine::end(const char* why, int status, std::chrono::milliseconds patience
     if (host_trace_ != nullptr) {
         if (const auto written = host_trace_->finish(); !written) {
             std::fprintf(stderr, "vmm: %s\n", written.error().text.c_str());
-            return status != static_cast<int>(ExitStatus::ok) ? status : static_cast<int>(written.error().status);
+            status = status != static_cast<int>(ExitStatus::ok) ? status : static_cast<int>(written.error().status);
         }
     }
-    return status;
+    return report_end({plain_end(status), why == nullptr ? "" : why, 0}, status);
 }
 
 std::optional<int> Machine::handle_stop() {

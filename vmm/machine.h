@@ -95,6 +95,8 @@ class Machine final : private devices::PowerControl {
     int end(const char* why, int status, std::chrono::milliseconds patience);
     /// The same for a run that executes commands.
     int end_script(RunEnd run_end);
+    /// Writes the files that tell of the end; returns the status, or another one where that fails after success.
+    int report_end(const RunEnd& run_end, int status);
     /// Waits until standard output has taken everything; a signal ends the wait, and so does `patience`.
     void drain_output(std::chrono::milliseconds patience);
     void start_console_input();
@@ -158,6 +160,7 @@ class Machine final : private devices::PowerControl {
     std::atomic<bool> short_of_pins_{false};
     bool shortage_reported_ = false;
     const std::chrono::steady_clock::time_point started_ = std::chrono::steady_clock::now();
+    const std::chrono::system_clock::time_point started_at_ = std::chrono::system_clock::now();
     std::unique_ptr<Executor> executor_;
     std::unique_ptr<ConsoleInput> input_;  // its thread uses what stands above
 

@@ -3,6 +3,7 @@
 
 #include "vmm/guest_files.h"
 #include "vmm/machine.h"
+#include "vmm/run_report.h"
 
 namespace vmm {
 
@@ -70,7 +71,36 @@ int Machine::end_script(RunEnd run_end) {
     }
     std::fputs(text.c_str(), stderr);
     log_statistics();
-    return exit_status(run_end);
+    return report_end(run_end, exit_status(run_end));
+}
+
+int Machine::report_end(const RunEnd& run_end, int status) {
+    if (config_.result.empty() && config_.junit.empty()) {
+        return status;
+    }
+    using Seconds = std::chrono::duration<f64>;
+    RunReport report;
+    report.end = run_end;
+    report.status = status;
+    report.started = started_at_;
+    report.seconds = Seconds(std::chrono::steady_clock::now() - started_).count();
+    report.kernel_format = files_.kernel.description;
+    if (script_ != nullptr) {
+        report.progress = script_->progress();
+        report.console = &script_->watch();
+        if (report.progress.hello) {
+            report.boot_seconds = Seconds(report.progress.hello_at - script_->begun()).count();
+        }
+    }
+    const Json counters = stat();
+    for (const char* part : {"cpus", "totals", "memory", "process"}) {
+        report.statistics[part] = counters[part];
+    }
+    if (const auto written = write_reports(config_, report); !written) {
+        std::fprintf(stderr, "vmm: %s\n", written.error().text.c_str());
+        return status != 0 ? status : exit_status(written.error().status, script_ != nullptr);
+    }
+    return status;
 }
 
 }  // namespace vmm

@@ -11,6 +11,7 @@
 #include "vmm/host_events.h"
 #include "vmm/machine.h"
 #include "vmm/run_end.h"
+#include "vmm/run_report.h"
 
 namespace {
 
@@ -34,15 +35,30 @@ int report(const Error& error) {
     return exit_status(error.status, scripted);
 }
 
+/// There is a result even where the guest could not start.
+int report_never_run(const MachineConfig& config, const Error& error) {
+    RunReport result;
+    result.status = report(error);
+    result.end = {plain_end(static_cast<int>(error.status)), error.text, 0};
+    result.started = std::chrono::system_clock::now();
+    if (const auto written = write_reports(config, result); !written) {
+        return report(written.error());
+    }
+    return result.status;
+}
+
 int run_guest(const MachineConfig& config) {
     set_log_level(config.log_level);
     auto events = HostEvents::create();
     if (!events) {
         return report(events.error());
     }
+    if (const auto possible = check_reports(config); !possible) {
+        return report(possible.error());
+    }
     auto machine = Machine::create(config);
     if (!machine) {
-        return report(machine.error());
+        return report_never_run(config, machine.error());
     }
     running_machine = machine->get();
     set_crash_hook(report_crash);

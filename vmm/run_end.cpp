@@ -48,6 +48,19 @@ int exit_status(const RunEnd& end) {
                                                                           : exit_status(end.kind);
 }
 
+EndKind plain_end(int status) {
+    switch (static_cast<ExitStatus>(status)) {
+        case ExitStatus::ok: return EndKind::ok;
+        case ExitStatus::usage: return EndKind::usage;
+        case ExitStatus::host_error: return EndKind::host_error;
+        case ExitStatus::guest_error: return EndKind::guest_ended;
+        case ExitStatus::timeout: return EndKind::timeout;
+        case ExitStatus::internal_error: return EndKind::internal_error;
+        case ExitStatus::signal_base: break;
+    }
+    return EndKind::stopped;
+}
+
 int exit_status(ExitStatus status, bool scripted) {
     if (!scripted) {
         return static_cast<int>(status);

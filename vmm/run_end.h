@@ -39,6 +39,9 @@ std::string_view to_string(EndKind kind);
 int exit_status(EndKind kind);
 int exit_status(const RunEnd& end);
 
+/// How a run without commands has ended that has this status.
+EndKind plain_end(int status);
+
 /// A run without commands has the status as it is; one with commands its counterpart.
 int exit_status(ExitStatus status, bool scripted);
 

@@ -49,6 +49,7 @@ class ScriptedRun {
     void drain(std::chrono::milliseconds patience);
 
     GuestChannel::Progress progress() const { return channel_.progress(); }
+    Clock::time_point begun() const { return begun_; }
     const ConsoleWatch& watch() const { return console_; }
 
   private:

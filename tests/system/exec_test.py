@@ -3,6 +3,7 @@
 
 usage: exec_test.py VMM SOURCE_DIR
 """
+import json
 import os
 import pathlib
 import signal
@@ -11,12 +12,17 @@ import subprocess
 import sys
 import tempfile
 import time
+import xml.etree.ElementTree
+
+import jsonschema
 
 from guest import Verdict, cache_dir
 
 LONG = 240  # seconds that nothing here takes
 LOAD_FROM_NOWHERE = [0xD2800200, 0xF9400000]  # movz x0, #16; ldr x0, [x0]
 FOREVER = [0x14000000]                        # b .
+KINDS = {0: "ok", 223: "host-error", 224: "guest-ended", 226: "panic", 227: "oops", 228: "stall", 229: "reset", 230: "boot-timeout",
+         231: "timeout", 232: "idle-timeout", 233: "stopped"}
 
 
 class Runner:
@@ -24,19 +30,41 @@ class Runner:
 
     def __init__(self, vmm: str, source: pathlib.Path, folder: pathlib.Path, verdict: Verdict) -> None:
         self.vmm, self.cache, self.folder, self.verdict = vmm, cache_dir(source), folder, verdict
+        self.schema = json.loads((source / "vmm/result.schema.json").read_text())
+        self.result: dict = {}
         version = (self.cache / "kernel-version").read_text().strip()
         self.modules = self.cache / "root/lib/modules" / version
 
     def command(self, *options: str, initrd: bool = True) -> list[str]:
         files = ["-i", str(self.cache / "initramfs.cpio")] if initrd else []
         return [self.vmm, "run", "-k", str(self.cache / "vmlinuz"), *files, "-c", "1", "-m", "512",
-                "--boot-timeout", str(LONG), *options]
+                "--boot-timeout", str(LONG), "--result", str(self.folder / "result.json"), "--junit", str(self.folder / "junit.xml"),
+                *options]
+
+    def check_result(self, what: str, status: int) -> None:
+        """The result of the last run keeps to its schema, and JUnit's says the same."""
+        self.result = json.loads((self.folder / "result.json").read_text())
+        errors = [error.message for error in jsonschema.Draft7Validator(self.schema).iter_errors(self.result)]
+        self.verdict.expect(not errors, f"{what}: the result keeps to its schema {errors[:2]}")
+        end = self.result["end"]
+        self.verdict.expect(end["status"] == status and end["kind"] == KINDS.get(status, "command-failed"),
+                            f"{what}: its result is {end['kind']} with status {end['status']}")
+        suite = xml.etree.ElementTree.parse(self.folder / "junit.xml").getroot().find("testsuite")
+        cases = suite.findall("testcase")
+        counted = [len([case for case in cases if case.find(kind) is not None]) for kind in ("failure", "error", "skipped")]
+        told = [int(suite.get(kind)) for kind in ("failures", "errors", "skipped")]
+        bad = 0 if status == 0 else 1
+        self.verdict.expect(counted == told and len(cases) == int(suite.get("tests")) and counted[0] + counted[1] == bad,
+                            f"{what}: JUnit has {len(cases)} cases, {counted} of them failed, in error and skipped")
+        (self.folder / "result.json").unlink()
+        (self.folder / "junit.xml").unlink()
 
     def run(self, what: str, status: int, *options: str, initrd: bool = True) -> subprocess.CompletedProcess:
         result = subprocess.run(self.command(*options, initrd=initrd), stdin=subprocess.DEVNULL, capture_output=True, text=True,
                                 timeout=LONG + 60, check=False)
         if not self.verdict.expect(result.returncode == status, f"{what}: status {result.returncode}, wanted {status}"):
             print(result.stdout[-2000:], result.stderr[-4000:])
+        self.check_result(what, status)
         return result
 
     def bad_end(self, what: str, status: int, reason: str, *options: str, dump: bool = True) -> None:
@@ -82,6 +110,9 @@ def profile_in_one_line(guest: Runner) -> None:
                        "--copy-out", f"/tmp/perf.data:{data}")
     guest.verdict.expect("chase_pointers" in result.stdout, "the report names the workload's functions")
     guest.verdict.expect(result.stderr == "", f"nothing on standard error: {result.stderr[:200]}")
+    totals, artifact = guest.result["statistics"]["totals"], guest.result["artifacts"][0]
+    guest.verdict.expect(totals["spe"]["records"] > 100 and totals["operations"] > 10**8, "the result has what was counted")
+    guest.verdict.expect((artifact["files"], artifact["bytes"]) == (1, data.stat().st_size), "and what was copied")
     guest.verdict.expect(data.is_file() and data.read_bytes()[:8] == b"PERFILE2", "perf.data is on the host")
 
 
@@ -100,6 +131,9 @@ def commands(guest: Runner) -> None:
                        "--console-log", str(log))
     guest.verdict.expect(result.stdout.startswith("first\nscript in /data says hello there\n"), f"standard output: {result.stdout[:99]!r}")
     guest.verdict.expect(result.stderr == f'erraside\nvmm: script "{script}" ended with status 7\n', f"standard error: {result.stderr!r}")
+    states = [(each["state"], each["status"]) for each in guest.result["commands"]]
+    guest.verdict.expect(states == [("ended", 0), ("ended", 0), ("ended", 7)], f"the commands' results: {states}")
+    guest.verdict.expect(guest.result["commands"][0]["stderr"] == {"bytes": 3, "tail": "err"}, "with their output")
     guest.verdict.expect((back / "sub/blob").is_file() and (back / "sub/blob").read_bytes() == blob, "a file comes back whole")
     guest.verdict.expect((back / "sub/blob").stat().st_mode & 0o777 == 0o750, "with its permissions")
     guest.verdict.expect(os.path.islink(back / "link") and os.readlink(back / "link") == "sub/blob", "and a link as a link")
@@ -149,6 +183,7 @@ def other_ends(guest: Runner) -> None:
         time.sleep(0.2)
         process.send_signal(signal.SIGTERM)
         guest.verdict.expect(process.wait(60) == 233, f"SIGTERM: status {process.returncode}, wanted 233")
+    guest.check_result("SIGTERM", 233)
 
 
 def main() -> int:

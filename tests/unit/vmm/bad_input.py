@@ -97,6 +97,8 @@ def main() -> int:
              ["--disk"]),
             (["run", "-k", "tiny.image", "--exec", "true", "-m", "64", "--root", "."], SCRIPTED_HOST,
              ["--root", "big.initrd", "64 MiB"]),
+            ([*good, "--result", "no/such/folder/r.json"], HOST, ["--result", "no/such/folder/r.json", "No such file"]),
+            ([*good, "--junit", folder], HOST, ["--junit", folder, "is a folder"]),
             # Nothing is written when something else is wrong.
             ([*good, "--spe-host-trace", "x.data", "-d", "missing.img"], HOST, ["missing.img"]),
             ([*good, "--dump-dtb", "x.dtb", "-d", "missing.img"], HOST, ["missing.img"]),

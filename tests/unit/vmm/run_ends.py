@@ -3,6 +3,7 @@
 
 usage: run_ends.py VMM
 """
+import json
 import os
 import pty
 import re
@@ -84,6 +85,20 @@ class Ends(unittest.TestCase):
         self.assertEqual(result.returncode, 124)
         self.assertGreater(len(result.stdout), 3)
         self.assertEqual(set(result.stdout), {ord("0")})
+
+    def test_result_says_how_a_run_without_commands_ended(self):
+        path = os.path.join(self.folder.name, "result.json")
+        junit = os.path.join(self.folder.name, "junit.xml")
+        for words, options, status, kind in ((POWER_OFF, [], 0, "ok"), ([t.FOREVER], ["--timeout", "1"], 124, "timeout"),
+                                             ([*t.PSCI_CPU_OFF, t.HVC, t.FOREVER], [], 4, "guest-ended"),
+                                             (POWER_OFF, ["-d", "missing.img"], 3, "host-error")):
+            with self.subTest(kind=kind):
+                self.assertEqual(self.run_guest(words, *options, "--result", path, "--junit", junit).returncode, status)
+                with open(path, encoding="utf-8") as file:
+                    end = json.load(file)["end"]
+                self.assertEqual((end["kind"], end["status"]), (kind, status))
+                with open(junit, encoding="utf-8") as file:
+                    self.assertIn(f'tests="1" failures="0" errors="{int(status != 0)}"', file.read())
 
     def test_signals_end_a_run(self):
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
