@@ -38,9 +38,14 @@ static_assert(sizeof(Op) == 40 || sizeof(Op) == 32);
 struct Block {
     Block* next_in_page = nullptr;
     u64 pa_page = 0;
-    u32 length = 0;  // instructions; what entering the block takes from the budget
+    const void* enter = nullptr;   // the loop's label where execution of the block begins
+    const void* native = nullptr;  // host code (Translator), or what leads back to the loop
+    u32 length = 0;                // instructions; what entering the block takes from the budget
     u16 op_count = 0;
     u16 start = 0;  // position of the first instruction in the page, in words
+    u32 heat = 0;   // times the interpreter entered it
+    u32 first_link = 0;  // of the links its host code leaves by
+    u32 link_count = 0;
 
     Op* ops() { return reinterpret_cast<Op*>(this + 1); }
     Op* end() { return ops() + op_count; }

@@ -55,6 +55,9 @@ void CodeCache::invalidate_page(u64 pa_page) {
                 op->link = nullptr;
             }
         }
+        if (translator_ != nullptr) {
+            translator_->unlink(*block);
+        }
         page->entries[block->start] = nullptr;
         --block_count_;
     }
@@ -70,6 +73,9 @@ void CodeCache::invalidate_all() {
 void CodeCache::clear() {
     for (const u64 number : used_pages_) {
         pages_[number].reset();
+    }
+    if (translator_ != nullptr) {
+        translator_->clear();
     }
     used_pages_.clear();
     block_count_ = 0;

@@ -9,6 +9,7 @@
 
 #include "arch/block.h"
 #include "arch/tlb.h"
+#include "arch/translator.h"
 #include "mm/guest_ram.h"
 
 namespace vmm::arch {
@@ -21,6 +22,9 @@ class CodeCache {
 
     explicit CodeCache(const mm::GuestRam& ram);
     ~CodeCache();
+
+    /// Told of what is forgotten; nullptr: nobody.
+    void set_translator(Translator* translator) { translator_ = translator; }
 
     /// The block that starts at guest-physical `pa` (4-byte aligned, in RAM), or nullptr.
     Block* find(u64 pa) const {
@@ -65,6 +69,7 @@ class CodeCache {
     static constexpr std::size_t kMaxChunks = 48;
 
     mm::GuestRam ram_;
+    Translator* translator_ = nullptr;
     std::vector<std::unique_ptr<Page>> pages_;     // by page number in RAM
     std::vector<u64> used_pages_;                  // page numbers that have or had code
     std::vector<std::unique_ptr<u8[]>> chunks_;

@@ -37,15 +37,17 @@ Engine::Impl::Impl(Vcpu& vcpu) : v(vcpu), code(vcpu.ram()) {
     if (!labels_published()) {
         loop(Position{});
     }
+    if (vcpu.config.translate_after != 0) {
+        translator = Translator::create(vcpu, *this);
+    }
+    code.set_translator(translator.get());
 }
 
 // ── Looking up code ────────────────────────────────────────────────────────────────────────────────────────
 
 Block* Engine::Impl::lookup() {
     if (clear_code) {
-        clear_code = false;
-        code.clear();
-        ++generation;
+        clear_all_code();
         jump_tag = generation << 16 | v.mmu().fetch_context();
     }
     v.s.pc = branch_address(v.s);
@@ -61,9 +63,7 @@ Block* Engine::Impl::lookup() {
     }
     Block* block = block_at(t.pa);
     if (block == nullptr) {
-        code.clear();
-        ++generation;
-        clear_code = false;
+        clear_all_code();
         block = block_at(t.pa);
     }
     jump_tag = generation << 16 | v.mmu().fetch_context();
@@ -88,7 +88,33 @@ Block* Engine::Impl::decode_block(u64 pa) {
     }
     block->length = length;
     std::copy_n(ops, op_count, block->ops());
+    block->enter = ops[0].code;
+    if (translator != nullptr) {
+        block->enter = code_of(HotOp::enter_cold);
+        block->native = translator->untranslated();
+    }
     return block;
+}
+
+void Engine::Impl::clear_all_code() {
+    clear_code = false;
+    code.clear();
+    ++generation;
+}
+
+void Engine::Impl::heat_up(Block& block) {
+    if (translator->translate(block)) {
+        block.enter = code_of(HotOp::enter_native);
+    } else {
+        clear_code = true;  // with all else, host code: it is full
+        block.heat = 0;
+    }
+}
+
+void Engine::Impl::connect(Block* target) {
+    if (target->native != translator->untranslated()) {
+        *exit_link = target->native;
+    }
 }
 
 // ── Segments: stretches of execution with one budget and one way of accounting ─────────────────────────────

@@ -11,6 +11,7 @@
 #include "arch/hot_ops.h"
 #include "arch/mmu.h"
 #include "arch/pmu.h"
+#include "arch/translator.h"
 
 namespace vmm::arch {
 
@@ -24,15 +25,15 @@ enum class LoopExit : u8 {
     stop,
 };
 
-struct Engine::Impl {
+struct Engine::Impl : EngineFrame {
     explicit Impl(Vcpu& vcpu);
 
     Vcpu& v;
     CodeCache code;
+    std::unique_ptr<Translator> translator;  // nullptr: everything is interpreted
 
     // ── Budget accounting ──────────────────────────────────────────────────────────────────────────────────
     s64 budget = 0;          // operations the loop may still execute; the loop keeps it in a register
-    s64 budget_now = 0;      // the register's value at the last call out of the loop
     s64 segment_budget = 0;  // value of `budget` when the current segment began
     u64 total_before = 0;    // operations executed before the current segment
     bool in_loop = false;
@@ -43,20 +44,8 @@ struct Engine::Impl {
     u8 segment_el = 1;
 
     // ── Looking up code by virtual address ─────────────────────────────────────────────────────────────────
-    struct JumpEntry {
-        u64 va = ~u64{0};
-        u64 tag = 0;
-        Block* block = nullptr;
-    };
-    static constexpr unsigned kJumpEntries = 4096;
-    std::array<JumpEntry, kJumpEntries> jump_cache{};
-    u64 jump_tag = 1;  // generation << 16 | fetch context
     u64 generation = 1;
     bool clear_code = false;  // the code cache is full or was invalidated as a whole
-
-    static unsigned jump_index(u64 va) {
-        return static_cast<unsigned>((va >> 2) ^ (va >> 14)) & (kJumpEntries - 1);
-    }
 
     /// The block at PC, decoding it if need be; nullptr after a fetch exception was taken (PC is then the
     /// vector).
@@ -69,6 +58,13 @@ struct Engine::Impl {
     /// The block at guest-physical `pa`, in RAM, decoding it if need be.
     Block* block_at(u64 pa);
     Block* decode_block(u64 pa);
+
+    /// Makes a block that the loop has entered often run as host code.
+    void heat_up(Block& block);
+    /// Takes the branch `exit_op`, which host code left by, from now on without leaving it.
+    void connect(Block* target);
+    /// Forgets all decoded code: nobody may be inside a block.
+    void clear_all_code();
 
     // ── Execution ──────────────────────────────────────────────────────────────────────────────────────────
     RunResult run(u64 budget);

@@ -26,7 +26,7 @@ namespace vmm::arch {
 // clang-format off
 #define VMM_HOT_OPS(X)                                                                                          \
     /* control of the loop itself */                                                                            \
-    X(call) X(stop_here) X(next_in_page) X(next_page)                                                           \
+    X(enter_cold) X(enter_native) X(call) X(stop_here) X(next_in_page) X(next_page)                             \
     /* data processing */                                                                                       \
     X(movi) X(mov64) X(mov32) X(movk) X(adr)                                                                    \
     X(addi64) X(addi32) X(subsi64) X(subsi32) X(addsi64) X(addsi32)                                             \

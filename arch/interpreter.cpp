@@ -149,7 +149,7 @@ LoopExit Engine::Impl::loop(const Position& from) {
         if ((remaining | attention.load(std::memory_order_relaxed)) < 0) [[unlikely]] \
             goto not_entered;                                                        \
         op = block->ops();                                                           \
-        goto* op->code;                                                              \
+        goto* block->enter;                                                          \
     } while (false)
 
 #define OP_PC (page_va + (u64{op->index} << 2))
@@ -209,6 +209,40 @@ resolve_link : {
     goto lookup_target;
 }
 
+op_enter_cold:
+    if (++block->heat < cpu.config.translate_after) {
+        goto* op->code;
+    }
+    heat_up(*block);
+    if (block->native == translator->untranslated()) {
+        goto* op->code;
+    }
+op_enter_native:
+    native_remaining = remaining + block->length;  // host code takes it itself
+    native_page_va = page_va;
+    {
+        const NativeExit exit = translator->enter(block->native);
+        remaining = native_remaining;
+        page_va = native_page_va;
+        block = exit_block;
+        op = exit_op;
+        switch (exit) {
+            case NativeExit::not_entered: goto not_entered;
+            case NativeExit::interpret: ENTER(block);
+            case NativeExit::resolve:
+                block = block_at(block->pa_page + static_cast<u64>(op->imm));
+                if (block == nullptr) {
+                    target = page_va + static_cast<u64>(op->imm);  // the code cache is full
+                    goto lookup_target;
+                }
+                connect(block);
+                ENTER(block);
+            case NativeExit::lookup: target = exit_target; goto lookup_target;
+            case NativeExit::result: result = exit_result; goto handled;
+        }
+        __builtin_unreachable();
+    }
+
 lookup_target:
     cpu.s.pc = target;
     if (remaining <= 0 || attention.load(std::memory_order_relaxed) < 0) [[unlikely]] {
@@ -234,6 +268,7 @@ op_call:
     if (result == Exec::next) [[likely]] {
         NEXT;
     }
+handled:
     remaining += op->tail;
     switch (result) {
         case Exec::next: __builtin_unreachable();

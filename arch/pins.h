@@ -47,6 +47,7 @@ class Pins {
 
     /// For the run loop's poll.
     const std::atomic<s64>& attention_word() const { return attention_; }
+    const std::atomic<bool>& irq_level() const { return irq_; }
 
   private:
     static constexpr s64 kAttention = INT64_MIN;

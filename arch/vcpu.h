@@ -35,6 +35,7 @@ struct VcpuConfig {
     CounterPort* counter = nullptr;
     Interconnect* interconnect = nullptr;
     mm::TableWatch* table_watch = nullptr;  // told of stores to pages it watches; nullptr: nobody asks
+    u32 translate_after = 32;     // times a block is interpreted before it becomes host code; 0: always interpreted
     bool pmu = false;             // PMUv3 present
     u8 pmsver = 0;                // ID_AA64DFR0_EL1.PMSVer: 0 = no SPE
     bool uniform_spe = true;      // all PEs have the same: what depends on SPE elsewhere must not differ between PEs
@@ -265,8 +266,8 @@ class Vcpu {
 
     // ── Fast-path state, public for the engine's hot loop ──────────────────────────────────────────────────
     Tlb tlb_;
-    TlbContext ctx_ = kNoFastPath;               // current data context
-    TlbContext unprivileged_ctx_ = kNoFastPath;  // ... for LDTR/STTR
+    u64 ctx_ = kNoFastPath;               // current data context, a TlbContext as wide as the tags it goes into
+    u64 unprivileged_ctx_ = kNoFastPath;  // ... for LDTR/STTR
     OpTrace* trace_ = nullptr;                   // set while an operation is traced; forces the slow paths
 
   private:

@@ -9,7 +9,7 @@ set -eu
 build_packages="
     cmake ninja-build g++ pkg-config
     libfdt-dev libspdlog-dev libfmt-dev liburing-dev libslirp-dev libcli11-dev libexpected-dev nlohmann-json3-dev
-    zlib1g-dev libzstd-dev liblzma-dev catch2
+    zlib1g-dev libzstd-dev liblzma-dev libxbyak-dev catch2
     gcc-aarch64-linux-gnu linux-libc-dev-arm64-cross"
 
 test_packages="

@@ -39,11 +39,13 @@ struct Pe {
     Interconnect interconnect;
     std::unique_ptr<Vcpu> v;
 
-    Pe() {
+    /// `translate_after` as in VcpuConfig: 1 runs everything as host code.
+    explicit Pe(u32 translate_after = 0) {
         u8* aligned = memory.data() + (4096 - reinterpret_cast<std::uintptr_t>(memory.data()) % 4096) % 4096;
         VcpuConfig config;
         config.ram = mm::GuestRam(aligned, kRamBase, kRamSize);
         config.interconnect = &interconnect;
+        config.translate_after = translate_after;
         v = std::make_unique<Vcpu>(config);
         put<u64>(kTable + 2 * 8, 0x8000'0000 | 0x701);  // block, AF, inner shareable, attribute 0, EL1 read/write
         for (u64 offset = 0; offset < 0x800; offset += 4) {
@@ -190,7 +192,9 @@ bool same(const Pe& a, const Pe& b) {
 }  // namespace
 
 TEST_CASE("lowering: every operation of the loop means what its decode-table row means", "[arch][lower]") {
-    Pe loop;
+    const u32 translate_after = GENERATE(0u, 1u, 3u);
+    CAPTURE(translate_after);
+    Pe loop(translate_after);
     Pe handlers;
     EveryOperation every;
     handlers.v->set_observer(&every);
@@ -245,7 +249,7 @@ TEST_CASE("engine: code that discards all code while it is being stopped inside 
     std::vector<u32> second(24, 0x9100'0421);                        // add x1, x1, #1
     second.insert(second.end(), {0xF100'0484, 0x54FF'FCE1,           // subs x4, x4, #1; b.ne to the first addition
                                  0xD280'0064, 0x17FF'FBE5});         // mov x4, #3; b to the first block
-    Pe loop;
+    Pe loop(GENERATE(0u, 1u));
     Pe handlers;
     EveryOperation every;
     handlers.v->set_observer(&every);

@@ -1,0 +1,169 @@
+// Writes the host code of one block.
+//
+// Conventions of host code:
+//   rbp  the guest's registers, biased so that X0 to X31 are a byte's displacement away; with it all of the Vcpu
+//   r12  operations that may still be executed, the block's own length already subtracted
+//   r14  virtual address of the guest page the block is in
+//   r15  the EngineFrame
+//   rax, rcx, rdx, rsi, rdi, r8 to r11, r13, rbx and all vector registers are free within an operation
+// Guest registers and flags are in memory whenever an operation ends. rbp and not another register because processors that
+// forward stores to loads by name do so for it.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#define XBYAK_NO_EXCEPTION
+#include <xbyak/xbyak.h>
+
+#include "arch/hot_ops.h"
+#include "arch/translator.h"
+#include "arch/vcpu.h"
+
+namespace vmm::arch::x64 {
+
+/// Entry points that all host code shares (native_code.cpp).
+struct Thunks {
+    const u8* enter = nullptr;  // from C++: NativeExit (*)(const void* native)
+    const u8* call_handler =
+        nullptr;  // rax = handler, ecx = offset of the instruction in its page, esi = its word, edx = Op::tail
+    const u8* not_entered = nullptr;  // rdx = Block
+    const u8* interpret = nullptr;    // rdx = Block
+    const u8* resolve = nullptr;      // rdx = Op, rcx = Block, rax = link
+    const u8* lookup = nullptr;       // rax = target
+    const u8* result = nullptr;       // al = Exec, rdx = Op
+};
+
+/// What host code refers to, the same for all blocks of a PE.
+struct Environment {
+    Vcpu* vcpu = nullptr;
+    EngineFrame* frame = nullptr;
+    Thunks thunks;
+    bool fma = false;
+};
+
+class Emitter : public Xbyak::CodeGenerator {
+  public:
+    /// Writes to `memory`, which has room for `bytes`. `links`: a pointer for every way out of the block that can be linked.
+    Emitter(const Environment& environment, u8* memory, std::size_t bytes, Block& block, const void** links);
+
+    /// The most bytes that one operation takes.
+    static constexpr std::size_t kMaxBytesPerOp = 320;
+
+    /// Translates the block. False: it holds an operation that has no host code.
+    bool translate();
+
+    /// Where each link points until its target is known.
+    const std::vector<const u8*>& unresolved() const { return unresolved_; }
+
+  private:
+    using Address = Xbyak::Address;
+    using Label = Xbyak::Label;
+    using Reg64 = Xbyak::Reg64;
+    using Reg32 = Xbyak::Reg32;
+    using Xmm = Xbyak::Xmm;
+
+    // The flags of the host, where they still are those of the guest.
+    enum class HostFlags : u8 { none, subtraction, addition, logical };
+    enum class Shift : u8 { none, lsl, lsr, asr, ror };
+    enum class Alu : u8 { add, sub, band, bor, bxor };
+
+    // ── Where things are ───────────────────────────────────────────────────────────────────────────────────
+    int displacement(const void* field) const;
+    Address at64(const void* field) { return qword[rbp + displacement(field)]; }
+    Address at32(const void* field) { return dword[rbp + displacement(field)]; }
+    Address at8(const void* field) { return byte[rbp + displacement(field)]; }
+    Address x64(unsigned slot) { return qword[rbp + register_displacement(slot)]; }
+    Address x32(unsigned slot) { return dword[rbp + register_displacement(slot)]; }
+    static int register_displacement(unsigned slot) { return (static_cast<int>(slot) - 16) * 8; }
+    void load(const Reg64& to, unsigned slot);
+    void load32(const Reg32& to, unsigned slot);
+    void store(unsigned slot, const Reg64& from);
+    int page_offset(const Op& op) const { return op.index * 4; }
+
+    // ── Operations (emit_integer.cpp) ──────────────────────────────────────────────────────────────────────
+    bool emit(Op& op);
+    bool emit_data_processing(const Op& op);
+    bool emit_shift_multiply_divide(const Op& op);
+    bool emit_condition(const Op& op);
+    void emit_constant(unsigned slot, u64 value);
+    void emit_alu(const Op& op, Alu alu, bool wide, Shift shift = Shift::none, bool invert = false);
+    void emit_alu_extended(const Op& op, bool is_signed);
+    void emit_alu_flags(const Op& op, Alu alu, bool wide);
+    void emit_alu_flags_constant(const Op& op, Alu alu, bool wide, u64 constant);
+    void emit_logical_constant(const Op& op, Alu alu);
+    void emit_shift_constant(const Op& op, Shift shift, bool wide);
+    void emit_shift_register(const Op& op, Shift shift, bool wide);
+    void emit_with_carry(const Op& op, bool subtract, bool set_flags);
+    void emit_multiply_add(const Op& op, bool wide, bool subtract);
+    void emit_divide(const Op& op, bool wide, bool is_signed);
+    void apply(Alu alu, const Xbyak::Reg& to, const Xbyak::Operand& from);
+    void apply_constant(Alu alu, const Reg64& to, u64 constant);
+    void shift(Shift shift, const Xbyak::Reg& reg, unsigned amount);
+    void save_flags(HostFlags kind);
+
+    /// Emits a test of the guest's condition `cond`; the jump that is taken when it holds is `jump_if(returned, label)`.
+    enum class Holds : u8 { e, ne, b, ae, s, ns, o, no, a, be, ge, l, g, le };
+    Holds test_condition(unsigned cond);
+    void jump_if(Holds holds, const Label& label);
+    void move_if(Holds holds, const Xbyak::Reg32e& to, const Xbyak::Operand& from);
+    void emit_select(const Op& op, unsigned cond, bool wide, HotOp variant);
+    void emit_conditional_compare(const Op& op, bool wide, bool constant);
+
+    // ── Branches (emit_branch.cpp) ─────────────────────────────────────────────────────────────────────────
+    bool emit_branch(Op& op);
+    void emit_entry();
+    void take_link(Op& op);
+    void take_link_if(Holds holds, Op& op);
+    void go();
+    void emit_compare_branch(Op& op);
+    void emit_test_branch(Op& op, bool wide, Holds holds);
+
+    // ── Memory and system (emit_memory.cpp) ────────────────────────────────────────────────────────────────
+    bool emit_memory(Op& op);
+    bool emit_system(const Op& op);
+    enum class Direction : u8 { load, store };
+    void address(const Op& op, unsigned mode);
+    void probe(unsigned bytes, Direction direction, const Label& slow);
+    void check_sp(const Label& slow);
+    void write_back(const Op& op, unsigned mode);
+    void emit_load_store(const Op& op);
+    void emit_pair(const Op& op, Direction direction, unsigned bytes, unsigned mode, bool from_sp);
+    void emit_vector(const Op& op, Direction direction, unsigned bytes, unsigned mode);
+    void emit_vector_pair(const Op& op, Direction direction);
+    const Label& slow_path(const Op& op);
+    void emit_call(const Op& op);
+    void emit_handler_call(const Op& op);
+
+    // ── Out of line ────────────────────────────────────────────────────────────────────────────────────────
+    struct Slow {
+        const Op* op = nullptr;
+        bool called = false;  // the handler was called in line; only its unusual results come here
+        Label entry;
+        Label back;
+    };
+    struct Taken {
+        Op* op = nullptr;
+        Label entry;
+    };
+    void emit_out_of_line();
+
+    bool flags_needed(std::size_t op) const { return flags_needed_[op]; }
+    void find_needed_flags();
+
+    const Environment& env_;
+    Block& block_;
+    const void** links_;
+    u8* const state_;  // what rbp points to
+    Label entry_;
+    std::vector<HotOp> hot_;
+    std::vector<bool> flags_needed_;
+    std::size_t current_ = 0;
+    HostFlags host_flags_ = HostFlags::none;
+    std::vector<std::unique_ptr<Slow>> slow_;
+    std::vector<std::unique_ptr<Taken>> taken_;
+    std::vector<std::unique_ptr<Taken>> leaving_;  // links to be resolved
+    std::vector<const u8*> unresolved_;
+};
+
+}  // namespace vmm::arch::x64
