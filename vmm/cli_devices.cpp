@@ -88,6 +88,8 @@ void add_device_options(CLI::App& run, RawDeviceOptions& raw) {
         ->type_name("DIR,TAG[,ro]")
         ->take_all()
         ->allow_extra_args(false);
+    run.add_flag("--balloon", raw.balloon,
+                 "Memory that the guest does not use goes back to the host; 'vmm balloon' asks it for more");
     run.add_option("-n,--network", raw.networks,
                    "Network: mode=user[,guest_mac=MAC][,host_ip=IP][,guest_ip=IP][,mtu=N][,loopback=off][,restrict=on]"
                    "[,forward=[tcp:|udp:][IP:]PORT:GUESTPORT]...; may be repeated")
@@ -97,6 +99,7 @@ void add_device_options(CLI::App& run, RawDeviceOptions& raw) {
 }
 
 Result<> parse_device_options(const RawDeviceOptions& raw, MachineConfig& config) {
+    config.balloon = raw.balloon;
     for (const std::string& text : raw.disks) {
         VMM_TRY(DiskConfig disk, parse_disk(text));
         config.disks.push_back(std::move(disk));
@@ -112,7 +115,7 @@ Result<> parse_device_options(const RawDeviceOptions& raw, MachineConfig& config
 }
 
 Result<> check_devices(const MachineConfig& config) {
-    const std::size_t wanted = config.disks.size() + config.shares.size() + config.networks.size() + (config.rng ? 1 : 0) +
+    const std::size_t wanted = config.disks.size() + config.shares.size() + config.networks.size() + (config.rng ? 1 : 0) + (config.balloon ? 1 : 0) +
                                (config.console == ConsoleKind::virtio ? 1 : 0);
     if (wanted > kVirtioSlots) {
         return fail_usage("{}: {} virtio devices asked for; at most {} fit, console and rng included",

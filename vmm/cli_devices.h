@@ -17,6 +17,7 @@ namespace vmm {
 /// What the user wrote.
 struct RawDeviceOptions {
     std::vector<std::string> disks, shares, networks;
+    bool balloon = false;
 };
 
 void add_device_options(CLI::App& run, RawDeviceOptions& raw);

@@ -84,6 +84,7 @@ struct MachineConfig {
     std::vector<DiskConfig> disks;
     std::vector<ShareConfig> shares;
     std::vector<NetworkConfig> networks;
+    bool balloon = false;
     bool rng = false;
     ConsoleKind console = ConsoleKind::serial;
     bool nodefaults = false;  // the guest gets `params` and nothing else as its command line

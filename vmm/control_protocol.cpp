@@ -16,6 +16,7 @@ constexpr CommandName kCommands[] = {
     {ControlCommand::info, "info"},         {ControlCommand::stat, "stat"},
     {ControlCommand::stop, "stop"},         {ControlCommand::pause, "pause"},
     {ControlCommand::resume, "resume"},     {ControlCommand::debug, "debug"},
+    {ControlCommand::balloon, "balloon"},
     {ControlCommand::spe_stop, "spe-stop"}, {ControlCommand::spe_resume, "spe-resume"},
 };
 
@@ -74,10 +75,19 @@ Result<ControlRequest> parse_request(std::string_view line) {
         request.mode = *mode;
         ++known;
     }
+    if (request.command == ControlCommand::balloon && object.contains("bytes")) {
+        if (!object["bytes"].is_number_unsigned()) {
+            return fail("\"bytes\" must be a number");
+        }
+        request.bytes = object["bytes"].get<u64>();
+        ++known;
+    }
     // Whoever misspells a member shall hear of it.
     if (object.size() != known) {
         return fail("\"{}\" takes \"command\"{} and nothing else", found->name,
-                    request.command == ControlCommand::spe_stop ? ", \"mode\"" : "");
+                    request.command == ControlCommand::spe_stop  ? ", \"mode\""
+                    : request.command == ControlCommand::balloon ? ", \"bytes\""
+                                                                 : "");
     }
     return request;
 }
@@ -88,6 +98,9 @@ std::string format_request(const ControlRequest& request) {
     Json object{{"command", row->name}};
     if (request.command == ControlCommand::spe_stop) {
         object["mode"] = request.mode == spe::StopMode::exit ? "exit" : "trap";
+    }
+    if (request.bytes) {
+        object["bytes"] = *request.bytes;
     }
     return object.dump() + '\n';
 }

@@ -16,11 +16,12 @@ namespace vmm {
 /// Members in the order they were added.
 using Json = nlohmann::ordered_json;
 
-enum class ControlCommand : u8 { info, stat, stop, pause, resume, debug, spe_stop, spe_resume };
+enum class ControlCommand : u8 { info, stat, stop, pause, resume, debug, balloon, spe_stop, spe_resume };
 
 struct ControlRequest {
     ControlCommand command = ControlCommand::info;
     spe::StopMode mode = spe::StopMode::trap;  // of spe_stop
+    std::optional<u64> bytes;                  // of balloon: what the guest is to give in total
 };
 
 /// The longest request, its newline included.

@@ -9,6 +9,7 @@
 #include <cstdio>
 
 #include "arch/cpu_model.h"
+#include "devices/virtio/balloon.h"
 #include "devices/virtio/block.h"
 #include "devices/virtio/entropy.h"
 #include "devices/virtio/file_share.h"
@@ -132,6 +133,14 @@ Result<> Machine::open_virtio_devices() {
             return fail("--network: {}", opened.error().text);
         }
         virtio_devices_.push_back(std::make_unique<Net>(*std::move(opened), network.mac, network.user.mtu));
+    }
+    if (config_.balloon) {
+        // A profiling buffer that is enabled keeps its pages.
+        Balloon::Giver giver{[this](mm::GuestRange range) { return memory_->discard(range).has_value(); },
+                             [this] { return memory_->ram(); }};
+        auto balloon = std::make_unique<Balloon>(std::move(giver), threading);
+        balloon_ = balloon.get();
+        virtio_devices_.push_back(std::move(balloon));
     }
     if (config_.rng) {
         virtio_devices_.push_back(std::make_unique<Entropy>(entropy_source(config_.clock), threading));

@@ -18,6 +18,7 @@
 #include "devices/pl031.h"
 #include "devices/psci.h"
 #include "devices/uart16550.h"
+#include "devices/virtio/balloon.h"
 #include "devices/virtio/console.h"
 #include "devices/virtio/mmio_transport.h"
 #include "mm/host_memory.h"
@@ -112,6 +113,8 @@ class Machine final : private devices::PowerControl {
     /// While the output drains: true when a request asks not to wait any longer.
     bool serve_control_at_end();
     Json execute(const ControlRequest& request);
+    /// What the guest is asked for and has given; sets the former first where there is a value.
+    Json balloon(std::optional<u64> bytes);
     Json set_spe_stop(spe::StopMode mode);
     /// The first vCPU whose profiling unit wants_exit(); nullptr: none.
     const Cpu* cpu_in_spe_exit() const;
@@ -155,6 +158,7 @@ class Machine final : private devices::PowerControl {
         virtio_devices_;  // until their transports own them
     std::vector<std::unique_ptr<devices::virtio::MmioTransport>> transports_;
     devices::virtio::Console* virtio_console_ = nullptr;
+    devices::virtio::Balloon* balloon_ = nullptr;
 
     HostEvents* events_ = nullptr;  // inside run()
     std::atomic<bool> short_of_pins_{false};

@@ -115,12 +115,30 @@ Json Machine::execute(const ControlRequest& request) {
             reply["text"] = dump();
             return reply;
         }
+        case ControlCommand::balloon: return balloon(request.bytes);
         case ControlCommand::spe_stop: return set_spe_stop(request.mode);
         case ControlCommand::spe_resume: return set_spe_stop(spe::StopMode::none);
         case ControlCommand::info: return info();
         case ControlCommand::stat: return stat();
     }
     return error_reply("unknown command");
+}
+
+Json Machine::balloon(std::optional<u64> bytes) {
+    if (balloon_ == nullptr) {
+        return error_reply("this guest has no balloon ('vmm run --balloon' gives it one)");
+    }
+    if (bytes && *bytes > config_.memory) {
+        return error_reply(fmt::format("the guest has {} bytes of memory only", config_.memory));
+    }
+    if (bytes) {
+        balloon_->set_target(*bytes);
+    }
+    Json reply = ok_reply();
+    reply["target_bytes"] = balloon_->target();
+    reply["given_bytes"] = balloon_->given();
+    reply["reported_bytes"] = balloon_->reported();
+    return reply;
 }
 
 Json Machine::set_spe_stop(spe::StopMode mode) {

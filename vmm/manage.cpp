@@ -108,7 +108,7 @@ Json list_entry(const std::string& name) {
     if (!connection) {
         return {};  // it ended meanwhile
     }
-    const auto info = ask(*connection, {ControlCommand::info});
+    const auto info = ask(*connection, ControlRequest{});
     if (!info) {
         entry["pid"] = connection->pid;
         entry["state"] = "unresponsive";
@@ -157,6 +157,7 @@ constexpr ActionRow kActions[] = {
     {ManageCommand::Action::pause, ControlCommand::pause, "pause", "paused", "is already paused."},
     {ManageCommand::Action::resume, ControlCommand::resume, "resume", "resumed", "is still running."},
     {ManageCommand::Action::debug, ControlCommand::debug, "debug", nullptr, nullptr},
+    {ManageCommand::Action::balloon, ControlCommand::balloon, "balloon", nullptr, nullptr},
     {ManageCommand::Action::spe_stop, ControlCommand::spe_stop, "spe stop", "has stopped profiling", nullptr},
     {ManageCommand::Action::spe_resume, ControlCommand::spe_resume, "spe resume", "profiles again", nullptr},
 };
@@ -191,7 +192,7 @@ Result<> serve_target(const ManageCommand& command, const ActionRow& row, const 
     if (!connection) {
         return named(connection.error());
     }
-    auto answer = ask(*connection, {row.command, command.mode});
+    auto answer = ask(*connection, {row.command, command.mode, command.bytes});
     if (!answer) {
         return named(answer.error());
     }

@@ -1,6 +1,7 @@
-// The commands that talk to running guests: list, stat, stop, pause, resume, debug, spe.
+// The commands that talk to running guests: list, stat, stop, pause, resume, debug, balloon, spe.
 #pragma once
 
+#include <optional>
 #include <string>
 
 #include "vmm/control_protocol.h"
@@ -15,6 +16,7 @@ struct ManageCommand {
         pause,
         resume,
         debug,
+        balloon,
         spe_stop,
         spe_resume
     } action = Action::list;
@@ -23,6 +25,7 @@ struct ManageCommand {
     std::string control;  // the socket of one
     bool json = false;
     spe::StopMode mode = spe::StopMode::trap;
+    std::optional<u64> bytes;  // of balloon
 };
 
 /// Prints the outcome on standard output. An error is the one line for the user; with `all`, guests after the

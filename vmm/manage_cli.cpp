@@ -2,6 +2,8 @@
 
 #include <CLI/CLI.hpp>
 
+#include "vmm/cli_values.h"
+
 namespace vmm {
 
 ManageCommandLine::ManageCommandLine(CLI::App& app) {
@@ -23,6 +25,12 @@ ManageCommandLine::ManageCommandLine(CLI::App& app) {
     add_targets(
         add(app, "debug", "Print registers and backtraces of all CPUs of a running guest", Action::debug),
         false);
+    CLI::App& balloon =
+        add(app, "balloon", "Ask a running guest for memory, and print what it has given", Action::balloon);
+    balloon.add_option("--size", size_, "What it is to give in total; a bare number is MiB; suffixes K M G T")
+        ->type_name("SIZE");
+    balloon.add_flag("--json", json_, kJsonText);
+    add_targets(balloon, false);
     spe_ = app.add_subcommand("spe", "Stop and resume the profiling units of a running guest");
     spe_->require_subcommand(1);
     CLI::App& stop =
@@ -66,6 +74,9 @@ std::optional<Result<ManageCommand>> ManageCommandLine::command() const {
             return fail_usage("--mode \"{}\": must be one of trap, exit", mode_);
         }
         command.mode = *mode;
+        if (!size_.empty()) {
+            VMM_TRY(command.bytes, parse_size("--size", size_, u64{1} << 20));
+        }
         return command;
     }
     return std::nullopt;

@@ -30,7 +30,7 @@ class ManageCommandLine {
     };
     CLI::App* spe_ = nullptr;
     std::vector<Row> rows_;
-    std::string name_, positional_name_, control_, mode_ = "trap";
+    std::string name_, positional_name_, control_, size_, mode_ = "trap";
     bool all_ = false;
     bool json_ = false;
 };

@@ -46,6 +46,8 @@ class VirtioDevice {
     virtual unsigned queue_count() const = 0;
     /// Configuration space, little-endian, from offset 0.
     virtual std::span<const u8> config() const = 0;
+    /// The driver writes to the configuration space, perhaps to fields that are not its own, or behind the end.
+    virtual void write_config(std::size_t /*offset*/, std::span<const u8> /*bytes*/) {}
 
     /// The driver is ready (DRIVER_OK). `queues` has queue_count() elements, some of which may not be ready; it and
     /// `notifier` stay valid until stop() has returned.

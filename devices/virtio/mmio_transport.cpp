@@ -1,5 +1,6 @@
 #include "devices/virtio/mmio_transport.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include "vmm/base/bits.h"
@@ -79,8 +80,11 @@ u64 MmioTransport::read(const Access& access) {
 
 void MmioTransport::write(const Access& access, u64 value) {
     const std::lock_guard lock(mutex_);
-    // No device here has configuration fields that a driver may write.
-    if (access.offset < kConfig && access.size == 4 && is_aligned(access.offset, 4)) {
+    if (access.offset >= kConfig) {
+        u8 bytes[sizeof(value)];
+        std::memcpy(bytes, &value, sizeof(value));
+        device_->write_config(access.offset - kConfig, {bytes, std::min<std::size_t>(access.size, sizeof(bytes))});
+    } else if ( access.size == 4 && is_aligned(access.offset, 4)) {
         write_register(access.offset, static_cast<u32>(value));
     }
 }
