@@ -16,7 +16,9 @@ class Uart16550 final : public Device {
     static constexpr u64 kWindowSize = 8;
     static constexpr const char* kCompatible = "ns16550a";
     static constexpr u32 kClockHz = 1'843'200;
-    static constexpr unsigned kFifoSize = 64;
+    static constexpr unsigned kFifoSize = 64;  // the receiver's
+    /// What a driver may write at once: transmission takes no time, so any number will do.
+    static constexpr unsigned kTransmitFifoSize = 4096;
 
     /// `irq` is level-high; both outlive the UART.
     Uart16550(arch::IrqLine& irq, ByteSink& sink);

@@ -165,6 +165,8 @@ void write_uart(FdtWriter& fdt, const FdtInput& input, unsigned n) {
     fdt.cells64("reg", {window.base, window.size});
     write_interrupts(fdt, input, {{kSpi, spi(kUartIntid + n), kLevelHigh}});
     fdt.cells("clock-frequency", {devices::Uart16550::kClockHz});
+    fdt.cells("fifo-size", {devices::Uart16550::kTransmitFifoSize});
+    fdt.cells("tx-threshold", {0});
 }
 
 void write_rtc(FdtWriter& fdt, const FdtInput& input) {

@@ -62,7 +62,7 @@ def main() -> int:
             ([*good, "-m", "72", "-i", "big.initrd"], HOST, ["--initrd", "room", "--mem"]),
             ([*good, "-d", "missing.img"], HOST, ["--disk", "missing.img"]),
             ([*good, "-d", "empty.img"], HOST, ["--disk", "empty.img"]),
-            ([*good, "-d", "ro.img,rw"], USAGE, ['--disk "ro.img,rw"', "FILE,ro"]),
+            ([*good, "-d", "ro.img,rw"], USAGE, ['--disk "ro.img,rw"', ",ro"]),
             ([*good, "--dump-dtb", "no/such/folder/x.dtb"], HOST, ["--dump-dtb", "no/such/folder/x.dtb"]),
             ([*good, "--spe-host-trace", ""], USAGE, ["--spe-host-trace", "FILE"]),
             ([*good, "--spe-host-trace", "x.data,period=1000"], USAGE, ["x.data,period=1000", "multiple of 256"]),
