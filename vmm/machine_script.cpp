@@ -44,7 +44,14 @@ Result<> Machine::prepare_script() {
     if (files_.kernel.kind == KernelImage::Kind::elf) {
         return fail_usage("--exec: needs a Linux kernel; \"{}\" is a bare-metal program", config_.kernel);
     }
-    script_ = std::make_unique<ScriptedRun>(config_, output_, [this] { control_.notify(); });
+    script_ = std::make_unique<ScriptedRun>(config_, output_, [this] {
+        // Where all is said the guest stops at once: with --clock=insn, after the same operation in every run.
+        if (script_->over()) {
+            control_.stop(StopReason::host);
+            kick_cpus();
+        }
+        control_.notify();
+    });
     VMM_TRY(files_.initrd, make_scripted_initrd(config_, std::move(files_.initrd), config_.memory));
     return {};
 }

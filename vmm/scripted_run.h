@@ -39,6 +39,8 @@ class ScriptedRun {
     void begin();
     /// Prints what the guest's init could not do; an end when the run shall end.
     std::optional<RunEnd> check();
+    /// Whether the guest's init has said everything.
+    bool over() const { return channel_.over(); }
     /// For how long check() says the same unless `wake` is called.
     std::chrono::milliseconds patience() const;
     /// The end of a run whose guest has stopped by itself; nullopt where `reason` is none for an end.

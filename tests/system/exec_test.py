@@ -151,6 +151,13 @@ def root_folder(guest: Runner) -> None:
                        "--exec", "ls -d /bin/busybox && echo new >/bin/new && rm /bin/busybox", initrd=False)
     guest.verdict.expect(result.stdout == "/bin/busybox\n", f"it is what the folder has: {result.stdout!r}")
     guest.verdict.expect(sorted(root.rglob("*")) == before, "the folder stays as it was")
+    operations = []
+    for _ in range(2):
+        guest.run("a run with --clock=insn", 0, "--root", str(root), "--clock", "insn", "--name", "same", "--no-control",
+                  "--exec", "true",
+                  initrd=False)
+        operations.append(guest.result["statistics"]["totals"]["operations"])
+    guest.verdict.expect(operations[0] == operations[1], f"repeats to the operation: {operations}")
 
 
 def kernel_mishaps(guest: Runner) -> None:
