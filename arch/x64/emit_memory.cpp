@@ -279,7 +279,11 @@ bool Emitter::emit_memory(Op& op) {
 bool Emitter::emit_system(const Op& op) {
     Vcpu& v = *env_.vcpu;
     switch (hot_[current_]) {
-        case HotOp::call: emit_call(op); return true;
+        case HotOp::call:
+            if (!emit_inline(op)) {
+                emit_call(op);
+            }
+            return true;
         case HotOp::mrs_plain: {
             const Label& slow = slow_path(op);
             if (op.aux == 0) {

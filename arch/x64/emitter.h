@@ -11,6 +11,7 @@
 #pragma once
 
 #include <memory>
+#include <span>
 #include <vector>
 
 #define XBYAK_NO_EXCEPTION
@@ -19,6 +20,7 @@
 #include "arch/hot_ops.h"
 #include "arch/translator.h"
 #include "arch/vcpu.h"
+#include "arch/x64/constants.h"
 
 namespace vmm::arch::x64 {
 
@@ -39,6 +41,8 @@ struct Environment {
     Vcpu* vcpu = nullptr;
     EngineFrame* frame = nullptr;
     Thunks thunks;
+    const Constants* constants = nullptr;  // near the code
+    bool avx2 = false;                     // else SIMD&FP data processing is left to the handlers
     bool fma = false;
 };
 
@@ -134,6 +138,54 @@ class Emitter : public Xbyak::CodeGenerator {
     const Label& slow_path(const Op& op);
     void emit_call(const Op& op);
     void emit_handler_call(const Op& op);
+
+    // ── Instructions that are calls in the loop but have host code (emit_inline.cpp) ───────────────────────
+    // By row of the decode table. What `operation` means is the emit function's affair; a scalar has one lane.
+    struct InlineRow {
+        const char* id;  // DecodeRow::id
+        void (Emitter::*emit)(const Op&, const InlineRow&);
+        u8 operation = 0;
+        u8 lane_bytes = 0;
+        u8 lanes = 1;
+        unsigned bytes() const { return unsigned{lane_bytes} * lanes; }
+        unsigned wide() const { return lane_bytes == 8 ? 1 : 0; }  // index into Constants
+    };
+    static const InlineRow* find_inline(Handler handler);
+    bool emit_inline(const Op& op);
+    Address vreg(unsigned n, unsigned offset = 0) {
+        return ptr[rbp + displacement(&env_.vcpu->s.v[n]) + static_cast<int>(offset)];
+    }
+    Address constant(const void* field) { return ptr[rip + field]; }
+    void finish() { L(slow_.back()->back); }
+
+    // Floating point, scalars (emit_fp.cpp).
+    static std::span<const InlineRow> fp_rows();
+    void check_rounding(const Label& slow);
+    void check_flushing(const Label& slow);
+    void check_scalar(const InlineRow& row, bool exact_when_tiny, const Label& slow);
+    void load_scalar(const Xmm& to, unsigned reg, const InlineRow& row, unsigned index = 0);
+    void arithmetic(const InlineRow& row, unsigned operation, const Xmm& to, const Xmm& a, const Xbyak::Operand& b);
+    void multiply_add(const InlineRow& row, unsigned operation, const Xmm& to, const Xmm& a, const Xbyak::Operand& b);
+    void round_scalar(const InlineRow& row, unsigned mode);
+    void emit_fp_move(const Op& op, const InlineRow& row);
+    void emit_fp_sign(const Op& op, const InlineRow& row);
+    void emit_fp_constant(const Op& op, const InlineRow& row);
+    void emit_fp_to_general(const Op& op, const InlineRow& row);
+    void emit_fp_from_general(const Op& op, const InlineRow& row);
+    void emit_fp_two_source(const Op& op, const InlineRow& row);
+    void emit_fp_element(const Op& op, const InlineRow& row);
+    void emit_fp_pair_sum(const Op& op, const InlineRow& row);
+    void emit_fp_extreme(const Op& op, const InlineRow& row);
+    void emit_fp_square_root(const Op& op, const InlineRow& row);
+    void emit_fp_multiply_add(const Op& op, const InlineRow& row);
+    void emit_fp_compare(const Op& op, const InlineRow& row);
+    void emit_fp_conditional_compare(const Op& op, const InlineRow& row);
+    void emit_fp_select(const Op& op, const InlineRow& row);
+    void emit_fp_convert_format(const Op& op, const InlineRow& row);
+    void emit_fp_from_integer(const Op& op, const InlineRow& row);
+    void emit_fp_to_integer(const Op& op, const InlineRow& row);
+    void emit_fp_round(const Op& op, const InlineRow& row);
+    void compare_scalars(unsigned rn, const Xbyak::Operand& with, const InlineRow& row, const Label& slow);
 
     // ── Out of line ────────────────────────────────────────────────────────────────────────────────────────
     struct Slow {

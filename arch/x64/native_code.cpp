@@ -18,11 +18,12 @@ namespace {
 constexpr std::size_t kCodeBytes = std::size_t{32} << 20;
 constexpr std::size_t kMaxLinks = std::size_t{256} << 10;
 constexpr std::size_t kLinkBytes = kMaxLinks * sizeof(void*);
-constexpr std::size_t kThunkBytes = 4096;
+constexpr std::size_t kThunkBytes = 4096;  // with the constants at their end
+constexpr std::size_t kConstantBytes = (sizeof(Constants) + 63) & ~std::size_t{63};
 
 class ThunkWriter : public Xbyak::CodeGenerator {
   public:
-    ThunkWriter(const Environment& env, u8* memory) : CodeGenerator(kThunkBytes, memory), env_(env) {}
+    ThunkWriter(const Environment& env, u8* memory) : CodeGenerator(kThunkBytes - kConstantBytes, memory), env_(env) {}
 
     Thunks write();
 
@@ -107,6 +108,9 @@ class NativeCode final : public Translator {
         env_.vcpu = &vcpu;
         env_.frame = &frame;
         env_.thunks = ThunkWriter(env_, code_).write();
+        env_.constants = new (code_ + kThunkBytes - kConstantBytes) Constants;
+        env_.avx2 = Xbyak::util::Cpu().has(Xbyak::util::Cpu::tAVX2);
+        env_.fma = Xbyak::util::Cpu().has(Xbyak::util::Cpu::tFMA);
         unresolved_.resize(kMaxLinks);
         clear();
     }

@@ -116,7 +116,7 @@ void CaseGenerator::random_state(OracleState& state) {
     constexpr u64 kFpcrBits = u64{1} << 26 | u64{1} << 25 | u64{1} << 24 | u64{3} << 22 | u64{1} << 19;
     state.fpcr = one_in(2) ? static_cast<u32>(rng_.next() & kFpcrBits) : 0;
     constexpr u64 kFpsrBits = u64{1} << 27 | 0x9F;
-    state.fpsr = one_in(4) ? static_cast<u32>(rng_.next() & kFpsrBits) : 0;
+    state.fpsr = one_in(2) ? static_cast<u32>(rng_.next() & kFpsrBits) : 0;
     state.reserved = 0;
     for (u8& byte : state.image) {
         byte = static_cast<u8>(rng_.next() >> 24);

@@ -56,6 +56,7 @@ struct Options {
     unsigned max_report = 3;  // per row
     bool list = false;
     bool engine = false;
+    bool host_code = false;
     unsigned prefix = 0;  // integer instructions before the one under test
     std::string space;  // VALUE/MASK, hexadecimal
     ReferenceCommand reference;
@@ -79,7 +80,9 @@ struct Totals {
 class Session {
   public:
     explicit Session(const Options& options)
-        : options_(options), bench_(options.engine ? Execution::engine : Execution::handlers) {}
+        : options_(options), bench_(options.host_code ? Execution::host_code
+                                   : options.engine  ? Execution::engine
+                                                     : Execution::handlers) {}
 
     Result<int> run() {
         std::size_t known = 0;
@@ -308,6 +311,7 @@ int run(int argc, char** argv) {
     app.add_option("--prefix", options.prefix, "random integer instructions before the one under test (up to 4)")
         ->check(CLI::Range(0, 4));
     app.add_flag("--engine", options.engine, "execute by Vcpu::run instead of calling the rows' handlers");
+    app.add_flag("--host-code", options.host_code, "execute by Vcpu::run, everything translated to host code");
     app.add_flag("--list", options.list, "list the chosen rows and their exclusions");
     CLI11_PARSE(app, argc, argv);
     const auto result = Session(options).run();

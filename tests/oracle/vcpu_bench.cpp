@@ -61,6 +61,7 @@ VcpuBench::VcpuBench(Execution execution)
     config.firmware = ports_.get();
     config.counter = ports_.get();
     config.interconnect = &ports_->interconnect;
+    config.translate_after = execution == Execution::host_code ? 1 : 0;
     vcpu_ = std::make_unique<arch::Vcpu>(config);
     ports_->interconnect.attach(vcpu_.get());
     vcpu_->reset(0, 0);
@@ -201,7 +202,7 @@ void VcpuBench::collect(const OracleCase& c, OracleOutcome& outcome, u32 signal)
 void VcpuBench::run(const OracleCase& c, u64 code_address, OracleOutcome& outcome) {
     enter(c.input, code_address);
     const u32 signal =
-        execution_ == Execution::engine ? execute_engine(c, code_address) : execute(c, code_address);
+        execution_ == Execution::handlers ? execute(c, code_address) : execute_engine(c, code_address);
     collect(c, outcome, signal);
 }
 

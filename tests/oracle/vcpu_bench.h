@@ -11,8 +11,9 @@ namespace vmm::oracle {
 
 /// What executes the cases.
 enum class Execution : u8 {
-    handlers,  // the decode table's rows, one by one
-    engine,    // Vcpu::run: fetching, lowering, exceptions and all
+    handlers,   // the decode table's rows, one by one
+    engine,     // Vcpu::run: fetching, lowering, exceptions and all, by the interpreter
+    host_code,  // the same, every block translated to host code before it is executed
 };
 
 class VcpuBench {

@@ -180,7 +180,18 @@ bool same(const Pe& a, const Pe& b) {
             return false;
         }
     }
-    if (x.pc != y.pc || x.x[kSp] != y.x[kSp] || !(x.nzcv == y.nzcv) || x.v != y.v || x.el != y.el ||
+    for (unsigned n = 0; n < 32; ++n) {
+        if (x.v[n] != y.v[n]) {
+            UNSCOPED_INFO("V" << n << ": loop " << std::hex << x.v[n].hi << "'" << x.v[n].lo << ", handlers " << y.v[n].hi
+                              << "'" << y.v[n].lo);
+            return false;
+        }
+    }
+    if (x.fpcr != y.fpcr || x.fpsr != y.fpsr) {
+        UNSCOPED_INFO("FPSR: loop " << std::hex << x.fpsr << ", handlers " << y.fpsr << "; FPCR " << x.fpcr);
+        return false;
+    }
+    if (x.pc != y.pc || x.x[kSp] != y.x[kSp] || !(x.nzcv == y.nzcv) || x.el != y.el ||
         x.esr_el1 != y.esr_el1 || x.far_el1 != y.far_el1 || x.elr_el1 != y.elr_el1 || x.x[kZr] != 0) {
         UNSCOPED_INFO("PC: loop " << std::hex << x.pc << ", handlers " << y.pc << "; NZCV " << x.nzcv.pack() << ", "
                                   << y.nzcv.pack() << "; SP " << x.x[kSp] << ", " << y.x[kSp]);
@@ -239,6 +250,122 @@ TEST_CASE("lowering: every operation of the loop means what its decode-table row
     // The inline paths of loads and stores were reached: the first-level TLB holds the data pages, writable ones.
     REQUIRE(loop.v->tlb_.entry(kData).read_tag != kNoTag);
     REQUIRE(loop.v->tlb_.entry(kData).write_tag != kNoTag);
+}
+
+namespace {
+
+/// Operands that the fast paths of SIMD and floating point take, and every reason why they do not.
+struct Operands {
+    Rng& rng;
+    unsigned mood;  // 0: ordinary numbers; 1: now and then something else; 2: products near the smallest normal; 3: anything
+
+    template <class T>
+    T number() {
+        constexpr unsigned kFraction = sizeof(T) == 8 ? 52 : 23;
+        constexpr unsigned kBias = sizeof(T) == 8 ? 1023 : 127;
+        const T sign = static_cast<T>(T{rng.below(2) != 0} << (sizeof(T) * 8 - 1));
+        T fraction = static_cast<T>(rng.next() & ones(kFraction));
+        if (rng.below(2) == 0) {
+            fraction = static_cast<T>(fraction & ~ones(kFraction - 3));  // few digits: exact results
+        }
+        u64 exponent = kBias - 6 + rng.below(14);
+        if (mood == 2) {
+            exponent = kBias / 2 - 1 + rng.below(3);
+            fraction = rng.below(2) == 0 ? T{0} : fraction;
+        } else if (mood == 3 || (mood == 1 && rng.below(8) == 0)) {
+            switch (rng.below(8)) {
+                case 0: return sign;
+                case 1: exponent = 0; break;
+                case 2: exponent = 2 * kBias + 1; fraction = rng.below(2) == 0 ? T{0} : fraction; break;
+                case 3: exponent = rng.below(3); break;
+                case 4: exponent = 2 * kBias - rng.below(3); break;
+                case 5: exponent = kBias + 20 + rng.below(50); break;
+                case 6: return static_cast<T>(rng.next());
+                default: return static_cast<T>(rng.below(256));
+            }
+        }
+        return static_cast<T>(sign | static_cast<T>(static_cast<T>(exponent) << kFraction) | fraction);
+    }
+
+    u64 half(bool wide) { return wide ? number<u64>() : number<u32>() | u64{number<u32>()} << 32; }
+};
+
+void set_simd_state(CpuState& s, Rng rng) {
+    Operands operands{rng, static_cast<unsigned>(rng.below(4))};
+    for (unsigned n = 0; n < 32; ++n) {
+        const bool wide = rng.below(2) != 0;
+        s.v[n] = {.lo = operands.half(wide), .hi = operands.half(wide)};
+    }
+    for (unsigned n = 0; n < 31; ++n) {
+        s.x[n] = rng.below(4) == 0 ? operands.half(true) : rng.next() >> rng.below(64);
+    }
+    s.nzcv.unpack(rng.next());
+    s.fpcr = rng.below(4) != 0 ? 0 : static_cast<u32>(rng.next()) & 0x07C8'0000;
+    s.fpsr = rng.below(4) != 0 ? 0x10 : static_cast<u32>(rng.next()) & 0x0800'009F;
+}
+
+/// An instruction of SIMD and floating-point data processing. Most destinations are no sources, so that values stay as
+/// they were set. `scratch` is a PE to find out about reserved encodings on.
+u32 simd_instruction(Rng& rng, const std::vector<const DecodeRow*>& rows, Vcpu& scratch) {
+    const DecodeRow& row = *rows[rng.below(rows.size())];
+    u32 insn = (static_cast<u32>(rng.next()) & ~row.pattern.mask) | row.pattern.value;
+    if (const PatternField* rd = row.pattern.find("rd"); rd != nullptr && rng.below(8) != 0) {
+        insn |= 16;
+    }
+    for (const char* name : {"rn", "rm", "ra"}) {
+        const PatternField* field = row.pattern.find(name);
+        if (field != nullptr && field->width == 5 && rng.below(8) != 0) {
+            insn &= ~(u32{16} << field->lsb);
+        }
+    }
+    return row.handler(scratch, insn) == Exec::next ? insn : simd_instruction(rng, rows, scratch);
+}
+
+}  // namespace
+
+TEST_CASE("host code: SIMD and floating point mean what their decode-table rows mean", "[arch][lower]") {
+    std::vector<const DecodeRow*> rows;
+    for (const DecodeRow* row : decode_rows()) {
+        if (row->op_class >= OpClass::fp && row->op_class <= OpClass::simd_fp) {
+            rows.push_back(row);
+        }
+    }
+    constexpr unsigned kWords = 256;
+    Pe loop(1);
+    Pe handlers;
+    Pe scratch;
+    EveryOperation every;
+    handlers.v->set_observer(&every);
+    u64 executed = 0;
+    for (u64 seed = 1; seed <= 250; ++seed) {
+        CAPTURE(seed);
+        Rng rng(seed);
+        for (unsigned i = 0; i < kWords; ++i) {
+            const u32 insn = simd_instruction(rng, rows, *scratch.v);
+            loop.put<u32>(kCode + i * 4, insn);
+            handlers.put<u32>(kCode + i * 4, insn);
+        }
+        for (Pe* pe : {&loop, &handlers}) {
+            pe->put<u32>(kCode + kWords * 4, 0x1400'0000 | (static_cast<u32>(-static_cast<s32>(kWords)) & 0x03FF'FFFF));
+            pe->v->s.pc = kCode;
+        }
+        loop.v->engine().invalidate_all_code();
+        for (unsigned stretch = 0; stretch < 16; ++stretch) {
+            const u64 state = rng.next();
+            set_simd_state(loop.v->s, Rng(state));
+            set_simd_state(handlers.v->s, Rng(state));
+            const u64 before = loop.v->ops_executed();
+            (void)loop.v->run(64 + rng.below(100));
+            const u64 done = loop.v->ops_executed() - before;
+            const u64 handlers_before = handlers.v->ops_executed();
+            while (handlers.v->ops_executed() - handlers_before < done) {
+                (void)handlers.v->run(1);
+            }
+            REQUIRE(same(loop, handlers));
+            executed += done;
+        }
+    }
+    REQUIRE(executed > 200'000);
 }
 
 TEST_CASE("engine: code that discards all code while it is being stopped inside a block goes on correctly", "[arch][engine]") {
