@@ -31,6 +31,19 @@ struct Constants {
                                {{0x7FDF'FFFF'FFFF'FFFE, 0x7FDF'FFFF'FFFF'FFFE}}};
     Vector ordinary_limit[2] = {{{0x7DFF'FFFC'7DFF'FFFC, 0x7DFF'FFFC'7DFF'FFFC}},
                                 {{0x7FBF'FFFF'FFFF'FFFC, 0x7FBF'FFFF'FFFF'FFFC}}};
+
+    // Byte orders for PSHUFB. By log2 of the lane's bytes: the even lanes, then the odd ones.
+    Vector even_first[3] = {{{0x0E0C'0A08'0604'0200, 0x0F0D'0B09'0705'0301}},
+                            {{0x0D0C'0908'0504'0100, 0x0F0E'0B0A'0706'0302}},
+                            {{0x0B0A'0908'0302'0100, 0x0F0E'0D0C'0706'0504}}};
+    // Lanes reversed within containers of 2, 4 and 8 bytes; by log2 of the lane's bytes.
+    Vector reversed[3][3] = {
+        {{{0x0607'0405'0203'0001, 0x0E0F'0C0D'0A0B'0809}}},
+        {{{0x0405'0607'0001'0203, 0x0C0D'0E0F'0809'0A0B}}, {{0x0504'0706'0100'0302, 0x0D0C'0F0E'0908'0B0A}}},
+        {{{0x0001'0203'0405'0607, 0x0809'0A0B'0C0D'0E0F}},
+         {{0x0100'0302'0504'0706, 0x0908'0B0A'0D0C'0F0E}},
+         {{0x0302'0100'0706'0504, 0x0B0A'0908'0F0E'0D0C}}}};
+    Vector nibble_bits = {{0x0302'0201'0201'0100, 0x0403'0302'0302'0201}};  // set bits of 0 to 15
 };
 
 }  // namespace vmm::arch::x64

@@ -9,37 +9,18 @@
 
 #include "arch/fp/fp.h"
 #include "arch/x64/emitter.h"
+#include "arch/x64/fields.h"
 
 namespace vmm::arch::x64 {
 
 namespace {
 
-enum Operation : u8 { kAdd, kSub, kMul, kDiv, kNegatedMul, kMax, kMin, kAbs, kNeg, kSigned, kUnsigned };
-enum MultiplyAdd : u8 { kMadd, kMsub, kNmadd, kNmsub };
+enum Signedness : u8 { kSigned, kUnsigned };
 enum Comparison : u8 { kWithRegister, kWithZero };
 
 // Rounding of the host's ROUNDSS, in the low bits of `operation`; above them the signedness of the integer.
 enum Rounding : u8 { kNearest = 0, kDown = 1, kUp = 2, kTruncate = 3 };
 constexpr unsigned kUnsignedInteger = 4;
-
-unsigned rd_of(const Op& op) {
-    return op.insn & 31;
-}
-unsigned rn_of(const Op& op) {
-    return op.insn >> 5 & 31;
-}
-unsigned rm_of(const Op& op) {
-    return op.insn >> 16 & 31;
-}
-unsigned ra_of(const Op& op) {
-    return op.insn >> 10 & 31;
-}
-bool sf_of(const Op& op) {
-    return bit(op.insn, 31);
-}
-unsigned cond_of(const Op& op) {
-    return op.insn >> 12 & 15;
-}
 
 }  // namespace
 
@@ -206,8 +187,7 @@ void Emitter::emit_fp_two_source(const Op& op, const InlineRow& row) {
 
 /// FMUL, FMLA and FMLS of scalars by an element.
 void Emitter::emit_fp_element(const Op& op, const InlineRow& row) {
-    const unsigned h = op.insn >> 11 & 1;
-    const unsigned index = row.lane_bytes == 8 ? h : h << 1 | (op.insn >> 21 & 1);
+    const unsigned index = element_of(op, row.lane_bytes);
     const Label& slow = slow_path(op);
     check_rounding(slow);
     load_scalar(xmm0, rn_of(op), row);

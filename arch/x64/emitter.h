@@ -164,8 +164,10 @@ class Emitter : public Xbyak::CodeGenerator {
     void check_flushing(const Label& slow);
     void check_scalar(const InlineRow& row, bool exact_when_tiny, const Label& slow);
     void load_scalar(const Xmm& to, unsigned reg, const InlineRow& row, unsigned index = 0);
-    void arithmetic(const InlineRow& row, unsigned operation, const Xmm& to, const Xmm& a, const Xbyak::Operand& b);
-    void multiply_add(const InlineRow& row, unsigned operation, const Xmm& to, const Xmm& a, const Xbyak::Operand& b);
+    void arithmetic(const InlineRow& row, unsigned operation, const Xmm& to, const Xmm& a,
+                    const Xbyak::Operand& b);
+    void multiply_add(const InlineRow& row, unsigned operation, const Xmm& to, const Xmm& a,
+                      const Xbyak::Operand& b);
     void round_scalar(const InlineRow& row, unsigned mode);
     void emit_fp_move(const Op& op, const InlineRow& row);
     void emit_fp_sign(const Op& op, const InlineRow& row);
@@ -186,6 +188,80 @@ class Emitter : public Xbyak::CodeGenerator {
     void emit_fp_to_integer(const Op& op, const InlineRow& row);
     void emit_fp_round(const Op& op, const InlineRow& row);
     void compare_scalars(unsigned rn, const Xbyak::Operand& with, const InlineRow& row, const Label& slow);
+
+    // Floating point, vectors (emit_fp_vector.cpp).
+    static std::span<const InlineRow> vector_fp_rows();
+    void check_lanes(const InlineRow& row, bool exact_when_tiny, const Label& slow);
+    void check_ordered(const InlineRow& row, const Xmm& a, const Xmm& b, const Label& slow);
+    void load_vector(const Xmm& to, unsigned reg, const InlineRow& row);
+    void load_element(const Xmm& to, unsigned reg, unsigned index, const InlineRow& row);
+    void store_vector(unsigned reg, const Xmm& from, unsigned bytes);
+    void emit_vfp_two_source(const Op& op, const InlineRow& row);
+    void emit_vfp_difference(const Op& op, const InlineRow& row);
+    void emit_vfp_multiply_add(const Op& op, const InlineRow& row);
+    void emit_vfp_element(const Op& op, const InlineRow& row);
+    void emit_vfp_pair_sum(const Op& op, const InlineRow& row);
+    void emit_vfp_extreme(const Op& op, const InlineRow& row);
+    void emit_vfp_square_root(const Op& op, const InlineRow& row);
+    void emit_vfp_sign(const Op& op, const InlineRow& row);
+    void compare_lanes(const Op& op, const InlineRow& row, const Label& slow);
+    void emit_vfp_compare(const Op& op, const InlineRow& row);
+    void emit_vfp_compare_zero(const Op& op, const InlineRow& row);
+    void emit_vfp_from_integer(const Op& op, const InlineRow& row);
+    void emit_vfp_to_integer(const Op& op, const InlineRow& row);
+    void emit_vfp_round(const Op& op, const InlineRow& row);
+    void emit_vfp_lengthen(const Op& op, const InlineRow& row);
+    void emit_vfp_narrow(const Op& op, const InlineRow& row);
+
+    // Integers (emit_simd.cpp). `size` is log2 of the lane's bytes; xmm0 to xmm5 are for everybody's use.
+    static std::span<const InlineRow> simd_rows();
+    void invert(const Xmm& reg);
+    void splat(const Xmm& to, u64 value);
+    void lane_add(unsigned size, const Xmm& to, const Xmm& a, const Xmm& b);
+    void lane_sub(unsigned size, const Xmm& to, const Xmm& a, const Xmm& b);
+    void lane_equal(unsigned size, const Xmm& to, const Xmm& a, const Xmm& b);
+    void lane_greater(unsigned size, const Xmm& to, const Xmm& a, const Xmm& b);
+    void lane_extreme(unsigned operation, unsigned size, const Xmm& to, const Xmm& a, const Xmm& b);
+    void lane_higher_or_same(unsigned size);
+    void lane_shift(unsigned size);
+    static bool has_lane_operation(unsigned operation, unsigned size);
+    void lane_operation(unsigned operation, unsigned size);
+    void shift_lanes(unsigned operation, unsigned size, unsigned amount);
+    void load_widened(const Xmm& to, unsigned reg, bool upper, unsigned size, bool is_signed);
+    void emit_simd_three_same(const Op& op, const InlineRow& row);
+    void emit_simd_scalar(const Op& op, const InlineRow& row);
+    void emit_simd_compare_zero(const Op& op, const InlineRow& row);
+    void emit_simd_by_element(const Op& op, const InlineRow& row);
+    void emit_simd_pairwise(const Op& op, const InlineRow& row);
+    void emit_simd_logical(const Op& op, const InlineRow& row);
+    void emit_simd_saturating(const Op& op, const InlineRow& row);
+    void emit_simd_one_source(const Op& op, const InlineRow& row);
+    void emit_simd_pair_long(const Op& op, const InlineRow& row);
+    void emit_simd_across(const Op& op, const InlineRow& row);
+    void emit_simd_scalar_pair_sum(const Op& op, const InlineRow& row);
+    void emit_simd_shift(const Op& op, const InlineRow& row);
+    void emit_simd_narrow(const Op& op, const InlineRow& row);
+    void emit_simd_shift_long(const Op& op, const InlineRow& row);
+    void emit_simd_long(const Op& op, const InlineRow& row);
+    void emit_simd_wide(const Op& op, const InlineRow& row);
+
+    // Lanes moved (emit_simd_move.cpp).
+    static std::span<const InlineRow> simd_move_rows();
+    void broadcast(unsigned size, const Address& from);
+    void interleave(unsigned size, bool high);
+    void gather_even_first(unsigned size);
+    void transpose(unsigned size, bool odd);
+    void emit_simd_immediate(const Op& op, const InlineRow& row);
+    void emit_simd_byte_mask(const Op& op, const InlineRow& row);
+    void emit_simd_fmov_double(const Op& op, const InlineRow& row);
+    void emit_simd_dup(const Op& op, const InlineRow& row);
+    void emit_simd_dup_scalar(const Op& op, const InlineRow& row);
+    void emit_simd_insert(const Op& op, const InlineRow& row);
+    void emit_simd_extract(const Op& op, const InlineRow& row);
+    void emit_simd_ext(const Op& op, const InlineRow& row);
+    void emit_simd_table(const Op& op, const InlineRow& row);
+    void emit_simd_permute(const Op& op, const InlineRow& row);
+    void emit_simd_reverse(const Op& op, const InlineRow& row);
 
     // ── Out of line ────────────────────────────────────────────────────────────────────────────────────────
     struct Slow {
