@@ -35,6 +35,7 @@ enum LaneOperation : u8 {
     kLaneUabd,
     kLaneUrhadd,
     kLaneUshl,
+    kLaneUhadd,
 };
 enum Logical : u8 { kAnd, kBic, kOrr, kOrn, kEor, kBsl, kBit, kBif };
 enum OneSource : u8 { kLaneAbs, kLaneNeg, kCount, kNot };
@@ -124,8 +125,23 @@ void Emitter::lane_higher_or_same(unsigned size) {
     lane_equal(size, xmm0, xmm0, xmm1);
 }
 
-/// xmm0 shifted left by the signed low byte of each lane of xmm1; words and doublewords.
+/// xmm0 shifted left by the signed low byte of each lane of xmm1; not for bytes.
 void Emitter::lane_shift(unsigned size) {
+    if (size == 1) {  // as words, even and odd halfwords apart
+        vpsrld(xmm4, xmm0, 16);
+        vpsrld(xmm5, xmm1, 16);
+        vpxor(xmm2, xmm2, xmm2);
+        vpblendw(xmm0, xmm0, xmm2, 0xAA);
+        lane_shift(2);
+        vmovaps(xmm3, xmm0);
+        vmovaps(xmm0, xmm4);
+        vmovaps(xmm1, xmm5);
+        vmovaps(xmm4, xmm3);
+        lane_shift(2);
+        vpslld(xmm0, xmm0, 16);
+        vpblendw(xmm0, xmm4, xmm0, 0xAA);
+        return;
+    }
     vpxor(xmm2, xmm2, xmm2);
     lane_sub(size, xmm2, xmm2, xmm1);
     splat(xmm3, size == 3 ? 0xFF : 0xFF'0000'00FF);
@@ -147,8 +163,9 @@ bool Emitter::has_lane_operation(unsigned operation, unsigned size) {
         case kLaneMul:
         case kLaneMla:
         case kLaneMls: return size == 1 || size == 2;
-        case kLaneUrhadd: return size <= 1;
-        case kLaneUshl: return size >= 2;
+        case kLaneUrhadd:
+        case kLaneUhadd: return size <= 1;
+        case kLaneUshl: return size >= 1;
         case kLaneSmax:
         case kLaneSmin:
         case kLaneUmax:
@@ -206,6 +223,13 @@ void Emitter::lane_operation(unsigned operation, unsigned size) {
             lane_sub(size, xmm0, xmm2, xmm0);
             break;
         case kLaneUrhadd: size == 0 ? vpavgb(xmm0, xmm0, xmm1) : vpavgw(xmm0, xmm0, xmm1); break;
+        case kLaneUhadd:  // the host rounds up: less one where it did
+            vpxor(xmm2, xmm0, xmm1);
+            splat(xmm3, size == 0 ? 0x0101'0101'0101'0101 : 0x0001'0001'0001'0001);
+            vpand(xmm2, xmm2, xmm3);
+            size == 0 ? vpavgb(xmm0, xmm0, xmm1) : vpavgw(xmm0, xmm0, xmm1);
+            lane_sub(size, xmm0, xmm0, xmm2);
+            break;
         case kLaneUshl: lane_shift(size); break;
         default: lane_extreme(operation, size, xmm0, xmm0, xmm1); break;
     }
@@ -621,6 +645,7 @@ std::span<const Emitter::InlineRow> Emitter::simd_rows() {
         {"three_same<Sabd>", &E::emit_simd_three_same, kLaneSabd},
         {"three_same<Uabd>", &E::emit_simd_three_same, kLaneUabd},
         {"three_same<Urhadd>", &E::emit_simd_three_same, kLaneUrhadd},
+        {"three_same<Uhadd>", &E::emit_simd_three_same, kLaneUhadd},
         {"three_same<Ushl>", &E::emit_simd_three_same, kLaneUshl},
         {"three_same<Uqadd>", &E::emit_simd_saturating, kUqadd},
         {"three_same<Sqadd>", &E::emit_simd_saturating, kSqadd},

@@ -263,6 +263,16 @@ class Emitter : public Xbyak::CodeGenerator {
     void emit_simd_permute(const Op& op, const InlineRow& row);
     void emit_simd_reverse(const Op& op, const InlineRow& row);
 
+    // Loads and stores without an operation of the loop (emit_simd_memory.cpp).
+    static std::span<const InlineRow> simd_memory_rows();
+    void load_bytes(const Xmm& to, const Address& from, unsigned bytes);
+    void store_bytes(const Address& to, const Xmm& from, unsigned bytes);
+    void transfer_registers(unsigned first, unsigned second, unsigned count, unsigned bytes, bool load);
+    int simd_address(const Op& op, const InlineRow& row, const Label& slow);
+    void emit_simd_access(const Op& op, const InlineRow& row);
+    void emit_simd_structures(const Op& op, const InlineRow& row);
+    void emit_simd_replicate(const Op& op, const InlineRow& row);
+
     // ── Out of line ────────────────────────────────────────────────────────────────────────────────────────
     struct Slow {
         const Op* op = nullptr;
