@@ -33,13 +33,13 @@ namespace vmm::arch {
     X(add64) X(add32) X(sub64) X(sub32) X(subs64) X(subs32) X(adds64) X(adds32)                                 \
     X(add64_lsl) X(sub64_lsl) X(add32_lsl) X(sub32_lsl) X(add64_lsr) X(add64_asr)                               \
     X(add64_uxtw) X(add64_sxtw)                                                                                 \
-    X(andi) X(orri) X(eori) X(andsi64) X(andsi32)                                                               \
+    X(andi) X(orri) X(eori) X(orri32) X(eori32) X(movk32) X(andsi64) X(andsi32)                                 \
     X(and64) X(orr64) X(eor64) X(bic64) X(orn64) X(eon64) X(and32) X(orr32) X(eor32) X(bic32) X(orn32)          \
     X(ands64) X(ands32)                                                                                         \
     X(and64_lsl) X(orr64_lsl) X(eor64_lsl) X(orr32_lsl) X(eor32_lsl) X(and64_lsr) X(orr64_lsr) X(eor64_lsr)     \
     X(eor32_lsr) X(eor32_ror) X(eor64_ror)                                                                      \
     X(lsl64i) X(lsl32i) X(lsr64i) X(lsr32i) X(asr64i) X(asr32i) X(ubfx) X(sbfx64) X(ubfiz) X(sbfiz64)           \
-    X(bfm) X(ror64i) X(ror32i) X(extr64)                                                                        \
+    X(bfm) X(sbfx32) X(ror64i) X(ror32i) X(extr64)                                                              \
     X(lsl64) X(lsl32) X(lsr64) X(lsr32) X(asr64) X(asr32) X(ror32)                                              \
     X(madd64) X(madd32) X(msub64) X(msub32) X(mul64) X(mul32) X(umull) X(smull) X(umaddl) X(umulh) X(smulh)     \
     X(udiv64) X(udiv32) X(sdiv64) X(sdiv32)                                                                     \
@@ -48,7 +48,8 @@ namespace vmm::arch {
     X(clz64) X(clz32) X(rev64) X(rev32) X(adcs64) X(adc64) X(sbcs64)                                            \
     /* branches; `far` ones leave the page */                                                                   \
     X(b) X(b_far) X(bl) X(bl_far) X(br) X(blr) X(ret)                                                           \
-    X(cbz64) X(cbnz64) X(cbz32) X(cbnz32) X(tbz) X(tbnz) X(cond_far)                                            \
+    X(cbz64) X(cbnz64) X(cbz32) X(cbnz32) X(tbz) X(tbnz)                                                        \
+    X(cond_far) X(cbz64_far) X(cbnz64_far) X(cbz32_far) X(cbnz32_far) X(tbz_far) X(tbnz_far)                    \
     VMM_CONDITIONS(VMM_HOT_BCOND)                                                                               \
     VMM_FUSED_CONDITIONS(VMM_HOT_CMP_BCOND)                                                                     \
     X(tst64_beq) X(tst64_bne) X(tst32_beq) X(tst32_bne)                                                         \

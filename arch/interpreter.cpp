@@ -349,6 +349,9 @@ op_next_page:
     OP(andi, x[op->rd] = x[op->rn] & op->constant)
     OP(orri, x[op->rd] = x[op->rn] | op->constant)
     OP(eori, x[op->rd] = x[op->rn] ^ op->constant)
+    OP(orri32, x[op->rd] = static_cast<u32>(x[op->rn] | op->constant))
+    OP(eori32, x[op->rd] = static_cast<u32>(x[op->rn] ^ op->constant))
+    OP(movk32, x[op->rd] = (x[op->rd] & (0xFFFF'FFFF & ~(u64{0xFFFF} << op->aux))) | (static_cast<u64>(static_cast<u32>(op->imm)) << op->aux))
     OP(andsi64, const u64 r = x[op->rn] & op->constant; set_flags_logical64(f, r); x[op->rd] = r)
     OP(andsi32, const u32 r = static_cast<u32>(x[op->rn] & op->constant); set_flags_logical32(f, r); x[op->rd] = r)
     OP(and64, x[op->rd] = x[op->rn] & x[op->rm])
@@ -388,6 +391,7 @@ op_next_page:
     // aux = shift left that puts the field at the top, ra = arithmetic shift right that follows
     OP(sbfx64, x[op->rd] = static_cast<u64>(static_cast<s64>(x[op->rn] << op->aux) >> op->ra))
     OP(sbfiz64, x[op->rd] = static_cast<u64>(static_cast<s64>(x[op->rn] << op->aux) >> op->ra))
+    OP(sbfx32, x[op->rd] = static_cast<u32>(static_cast<s32>(static_cast<u32>(x[op->rn]) << op->aux) >> op->ra))
     // field = (rn rotated right by aux), inserted under the mask `constant`
     OP(bfm, x[op->rd] = (x[op->rd] & ~op->constant) | (std::rotr(x[op->rn], op->aux) & op->constant))
     OP(ror64i, x[op->rd] = std::rotr(x[op->rn], op->aux))
@@ -471,12 +475,21 @@ op_blr:
     target = x[op->rn];
     x[30] = OP_PC + 4;
     GO(target);
-op_cond_far:
-    if (cpu.condition_holds(op->aux)) {
-        remaining += op->tail;
-        GO(page_va + static_cast<u64>(s64{op->imm}));
-    }
+
+#define BRANCH_FAR_IF(name, ...)                            \
+    op_##name : if (__VA_ARGS__) {                            \
+        remaining += op->tail;                              \
+        GO(page_va + static_cast<u64>(s64{op->imm}));       \
+    }                                                       \
     NEXT;
+
+    BRANCH_FAR_IF(cond_far, cpu.condition_holds(op->aux))
+    BRANCH_FAR_IF(cbz64_far, x[op->rn] == 0)
+    BRANCH_FAR_IF(cbnz64_far, x[op->rn] != 0)
+    BRANCH_FAR_IF(cbz32_far, static_cast<u32>(x[op->rn]) == 0)
+    BRANCH_FAR_IF(cbnz32_far, static_cast<u32>(x[op->rn]) != 0)
+    BRANCH_FAR_IF(tbz_far, ((x[op->rn] >> op->aux) & 1) == 0)
+    BRANCH_FAR_IF(tbnz_far, ((x[op->rn] >> op->aux) & 1) != 0)
 
 #define BRANCH_IF(name, ...)     \
     op_##name : if (__VA_ARGS__) { \

@@ -68,7 +68,8 @@ bool lower_add_sub_imm(u32 insn, Op& op) {
     if (bit(insn, 29)) {
         op.rd = dst(rd_of(insn));
         op.imm = imm;
-        return sub ? use(op, sf, HotOp::subsi64, HotOp::subsi32) : use(op, sf, HotOp::addsi64, HotOp::addsi32);
+        return sub ? use(op, sf, HotOp::subsi64, HotOp::subsi32)
+                   : use(op, sf, HotOp::addsi64, HotOp::addsi32);
     }
     op.rd = sp_or(rd_of(insn));
     op.imm = sub ? -imm : imm;
@@ -104,16 +105,13 @@ bool lower_logical_imm(u32 insn, Op& op) {
     }
     const bool sf = bit(insn, 31);
     const unsigned opc = field(insn, 30, 29);
-    if (!sf && (opc == 1 || opc == 2) && rn_of(insn) != 31) {
-        return false;  // ORR and EOR of W registers would let the upper half through
-    }
     op.rn = src(rn_of(insn));
     op.rd = opc == 3 ? dst(rd_of(insn)) : sp_or(rd_of(insn));
     op.constant = mask;
     switch (opc) {
         case 0: return use(op, HotOp::andi);
-        case 1: return use(op, HotOp::orri);
-        case 2: return use(op, HotOp::eori);
+        case 1: return use(op, sf, HotOp::orri, HotOp::orri32);
+        case 2: return use(op, sf, HotOp::eori, HotOp::eori32);
         default: return use(op, sf, HotOp::andsi64, HotOp::andsi32);
     }
 }
@@ -127,17 +125,15 @@ bool lower_move_wide(u32 insn, Op& op) {
     }
     op.rd = dst(rd_of(insn));
     switch (field(insn, 30, 29)) {
-        case 0:
-            op.constant = ~(imm << shift) & (sf ? ~u64{0} : 0xFFFF'FFFF);
-            return use(op, HotOp::movi);
+        case 0: op.constant = ~(imm << shift) & (sf ? ~u64{0} : 0xFFFF'FFFF); return use(op, HotOp::movi);
         case 2: op.constant = imm << shift; return use(op, HotOp::movi);
         case 3:
-            if (!sf || op.rd == kSink) {
+            if (op.rd == kSink) {
                 return false;
             }
             op.aux = static_cast<u8>(shift);
             op.imm = static_cast<s32>(imm);
-            return use(op, HotOp::movk);
+            return use(op, sf, HotOp::movk, HotOp::movk32);
         default: return false;
     }
 }
@@ -177,7 +173,9 @@ bool lower_bitfield(u32 insn, Op& op) {
             return use(op, sf, HotOp::asr64i, HotOp::asr32i);
         }
         if (!sf) {
-            return false;
+            op.aux = static_cast<u8>(31 - imms);
+            op.ra = static_cast<u8>(31 - imms + immr);
+            return imms >= immr && use(op, HotOp::sbfx32);
         }
         if (imms >= immr) {
             op.aux = static_cast<u8>(63 - imms);
@@ -287,7 +285,8 @@ bool lower_add_sub_reg(u32 insn, Op& op) {
     op.aux = static_cast<u8>(amount);
     if (amount == 0) {
         if (set_flags) {
-            return sub ? use(op, sf, HotOp::subs64, HotOp::subs32) : use(op, sf, HotOp::adds64, HotOp::adds32);
+            return sub ? use(op, sf, HotOp::subs64, HotOp::subs32)
+                       : use(op, sf, HotOp::adds64, HotOp::adds32);
         }
         return sub ? use(op, sf, HotOp::sub64, HotOp::sub32) : use(op, sf, HotOp::add64, HotOp::add32);
     }
@@ -295,7 +294,8 @@ bool lower_add_sub_reg(u32 insn, Op& op) {
         return false;
     }
     if (shift == 0) {
-        return sub ? use(op, sf, HotOp::sub64_lsl, HotOp::sub32_lsl) : use(op, sf, HotOp::add64_lsl, HotOp::add32_lsl);
+        return sub ? use(op, sf, HotOp::sub64_lsl, HotOp::sub32_lsl)
+                   : use(op, sf, HotOp::add64_lsl, HotOp::add32_lsl);
     }
     return sf && !sub && use(op, shift == 1 ? HotOp::add64_lsr : HotOp::add64_asr);
 }
@@ -328,7 +328,8 @@ bool lower_conditional_compare(u32 insn, Op& op) {
     op.rm = src(rm_of(insn));  // a register number, or the constant itself
     op.ra = static_cast<u8>(field(insn, 3, 0));
     op.aux = static_cast<u8>(field(insn, 15, 12));
-    return bit(insn, 11) ? use(op, sf, HotOp::ccmpi64, HotOp::ccmpi32) : use(op, sf, HotOp::ccmp64, HotOp::ccmp32);
+    return bit(insn, 11) ? use(op, sf, HotOp::ccmpi64, HotOp::ccmpi32)
+                         : use(op, sf, HotOp::ccmp64, HotOp::ccmp32);
 }
 
 bool lower_conditional_select(u32 insn, Op& op) {
@@ -407,7 +408,8 @@ bool lower_three_source(u32 insn, Op& op) {
             if (subtract) {
                 return use(op, sf, HotOp::msub64, HotOp::msub32);
             }
-            return op.ra == kZr ? use(op, sf, HotOp::mul64, HotOp::mul32) : use(op, sf, HotOp::madd64, HotOp::madd32);
+            return op.ra == kZr ? use(op, sf, HotOp::mul64, HotOp::mul32)
+                                : use(op, sf, HotOp::madd64, HotOp::madd32);
         case 1: return sf && !subtract && op.ra == kZr && use(op, HotOp::smull);
         case 2: return sf && !subtract && op.ra == kZr && use(op, HotOp::smulh);
         case 5: return sf && !subtract && use(op, op.ra == kZr ? HotOp::umull : HotOp::umaddl);
@@ -487,16 +489,22 @@ bool lower_branch(u32 insn, Op& op, bool& leaves) {
     if (field(insn, 30, 25) == 0b011010) {  // CBZ, CBNZ
         op.rn = src(rd_of(insn));
         const bool sf = bit(insn, 31);
-        if (set_target(op, sign_extend(field(insn, 23, 5), 19) * 4)) {
-            return bit(insn, 24) ? use(op, sf, HotOp::cbnz64, HotOp::cbnz32) : use(op, sf, HotOp::cbz64, HotOp::cbz32);
+        const bool in_page = set_target(op, sign_extend(field(insn, 23, 5), 19) * 4);
+        if (bit(insn, 24)) {
+            return in_page ? use(op, sf, HotOp::cbnz64, HotOp::cbnz32)
+                           : use(op, sf, HotOp::cbnz64_far, HotOp::cbnz32_far);
         }
-    } else if (field(insn, 30, 25) == 0b011011) {  // TBZ, TBNZ
+        return in_page ? use(op, sf, HotOp::cbz64, HotOp::cbz32)
+                       : use(op, sf, HotOp::cbz64_far, HotOp::cbz32_far);
+    }
+    if (field(insn, 30, 25) == 0b011011) {  // TBZ, TBNZ
         op.rn = src(rd_of(insn));
         op.aux = static_cast<u8>(field(insn, 31, 31) << 5 | field(insn, 23, 19));
-        if (set_target(op, sign_extend(field(insn, 18, 5), 14) * 4)) {
-            return use(op, bit(insn, 24) ? HotOp::tbnz : HotOp::tbz);
-        }
-    } else if ((insn & 0xFF9F'FC1F) == 0xD61F'0000) {  // BR, BLR, RET
+        const bool in_page = set_target(op, sign_extend(field(insn, 18, 5), 14) * 4);
+        return bit(insn, 24) ? use(op, in_page, HotOp::tbnz, HotOp::tbnz_far)
+                             : use(op, in_page, HotOp::tbz, HotOp::tbz_far);
+    }
+    if ((insn & 0xFF9F'FC1F) == 0xD61F'0000) {  // BR, BLR, RET
         op.rn = src(rn_of(insn));
         leaves = true;
         switch (field(insn, 22, 21)) {
@@ -639,7 +647,8 @@ bool lower_ldst_simd(u32 insn, Op& op) {
     } else if (!bit(insn, 21) && field(insn, 11, 10) == 1 && scale == 4 && rn != 31) {
         op.imm = static_cast<s32>(sign_extend(field(insn, 20, 12), 9));
         post_index = true;
-    } else if (bit(insn, 21) && field(insn, 11, 10) == 2 && scale == 3 && rn != 31 && field(insn, 14, 13) == 3) {
+    } else if (bit(insn, 21) && field(insn, 11, 10) == 2 && scale == 3 && rn != 31 &&
+               field(insn, 14, 13) == 3) {
         op.rm = src(rm_of(insn));  // LSL or SXTX: the index register as it is
         op.aux = static_cast<u8>(bit(insn, 12) ? 3 : 0);
         return use(op, load ? HotOp::ldrd_reg : HotOp::strd_reg);
@@ -696,6 +705,10 @@ bool lower_mrs(Vcpu& v, u32 insn, Op& op) {
     return use(op, HotOp::mrs_plain);
 }
 
+bool is_isb(u32 insn) {
+    return (insn & 0xFFFF'F0FF) == 0xD503'30DF;
+}
+
 bool lower_system(Vcpu& v, u32 insn, Op& op, bool& leaves) {
     if ((insn & 0xFFF0'0000) == 0xD530'0000) {
         return lower_mrs(v, insn, op);
@@ -709,12 +722,18 @@ bool lower_system(Vcpu& v, u32 insn, Op& op, bool& leaves) {
         return use(op, HotOp::daif_clear);
     }
     // ISB, and exception generation and return, end every block they stand in.
-    leaves = (insn & 0xFFFF'F0FF) == 0xD503'30DF || (insn & 0xFF00'0000) == 0xD400'0000 || insn == 0xD69F'03E0;
+    leaves = is_isb(insn) || (insn & 0xFF00'0000) == 0xD400'0000 || insn == 0xD69F'03E0;
     return false;
 }
 
-/// Hints that do nothing on this PE vanish: NOP, YIELD, CSDB, PACIASP and the like. WFE, WFI, SEV, SEVL, ESB and PSB stay.
+/// Hints that do nothing on this PE vanish: NOP, YIELD, CSDB, PACIASP and the like, and prefetches. WFE, WFI, SEV, SEVL,
+/// ESB and PSB stay.
 bool is_nop(u32 insn) {
+    const bool prefetch = (insn & 0xFFC0'0000) == 0xF980'0000 || (insn & 0xFFE0'4C00) == 0xF8A0'4800 ||
+                          (insn & 0xFF00'0000) == 0xD800'0000;  // unsigned offset, register, literal
+    if (prefetch) {
+        return true;
+    }
     if ((insn & 0xFFFF'F01F) != 0xD503'201F) {
         return false;
     }
@@ -785,10 +804,14 @@ bool fuse(Op& compare, const Op& branch) {
         case HotOp::subsi64: fused = set.imm64; break;
         case HotOp::subsi32: fused = set.imm32; break;
         case HotOp::ands64:
-            fused = second == HotOp::b_eq ? HotOp::tst64_beq : second == HotOp::b_ne ? HotOp::tst64_bne : HotOp::call;
+            fused = second == HotOp::b_eq   ? HotOp::tst64_beq
+                    : second == HotOp::b_ne ? HotOp::tst64_bne
+                                            : HotOp::call;
             break;
         case HotOp::ands32:
-            fused = second == HotOp::b_eq ? HotOp::tst32_beq : second == HotOp::b_ne ? HotOp::tst32_bne : HotOp::call;
+            fused = second == HotOp::b_eq   ? HotOp::tst32_beq
+                    : second == HotOp::b_ne ? HotOp::tst32_bne
+                                            : HotOp::call;
             break;
         default: break;
     }
@@ -835,6 +858,9 @@ unsigned lower_block(Vcpu& v, const u8* page, unsigned start, Op* ops, unsigned&
             op.handler = row == nullptr ? &undefined_instruction : row->handler;
             use(op, HotOp::call);
         }
+        if (is_isb(insn)) {
+            op.imm = static_cast<s32>(index * 4);  // where host code goes on
+        }
         if (row == nullptr) {
             leaves = true;
         }
@@ -874,7 +900,9 @@ bool has_link(const Op& op) {
         case HotOp::cbnz32:
         case HotOp::tbz:
         case HotOp::tbnz: return true;
-        default: return (hot >= HotOp::b_eq && hot <= HotOp::b_le) || (hot >= HotOp::cmp64_beq && hot <= HotOp::tst32_bne);
+        default:
+            return (hot >= HotOp::b_eq && hot <= HotOp::b_le) ||
+                   (hot >= HotOp::cmp64_beq && hot <= HotOp::tst32_bne);
     }
 }
 

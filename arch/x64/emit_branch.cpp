@@ -17,10 +17,15 @@ void Emitter::emit_entry() {
     L(enter);
 }
 
-/// Leaves by a branch within the page: gives back what the block did not execute.
+/// Leaves by a direct branch: gives back what the block did not execute.
 void Emitter::take_link(Op& op) {
     if (op.tail != 0) {
         add(r12, op.tail);
+    }
+    if (op.imm < 0 || op.imm >= static_cast<s32>(kPageSize)) {
+        lea(rax, ptr[r14 + op.imm]);
+        go();
+        return;
     }
     if (op.imm == static_cast<s32>(block_.offset())) {
         jmp(entry_, T_NEAR);
@@ -153,20 +158,22 @@ bool Emitter::emit_branch(Op& op) {
             store(30, rcx);
             go();
             return true;
-        case HotOp::cond_far: {
-            Label stay;
-            Label leave;
-            jump_if(test_condition(op.aux), leave);
-            jmp(stay, T_NEAR);
-            L(leave);
-            if (op.tail != 0) {
-                add(r12, op.tail);
-            }
-            lea(rax, ptr[r14 + op.imm]);
-            go();
-            L(stay);
+        case HotOp::cond_far: take_link_if(test_condition(op.aux), op); return true;
+        case HotOp::cbz64_far:
+        case HotOp::cbnz64_far:
+            cmp(x64(op.rn), 0);
+            take_link_if(hot == HotOp::cbz64_far ? Holds::e : Holds::ne, op);
             return true;
-        }
+        case HotOp::cbz32_far:
+        case HotOp::cbnz32_far:
+            cmp(x32(op.rn), 0);
+            take_link_if(hot == HotOp::cbz32_far ? Holds::e : Holds::ne, op);
+            return true;
+        case HotOp::tbz_far:
+        case HotOp::tbnz_far:
+            test(byte[rbp + register_displacement(op.rn) + op.aux / 8], 1 << op.aux % 8);
+            take_link_if(hot == HotOp::tbz_far ? Holds::e : Holds::ne, op);
+            return true;
         default: return false;
     }
 }

@@ -1,4 +1,4 @@
-// Host code of loads, stores and system instructions.
+// Host code of loads and stores.
 
 #include <array>
 #include <iterator>
@@ -62,7 +62,7 @@ void Emitter::address(const Op& op, unsigned mode) {
 }
 
 /// Looks up the page of [rax, rax + bytes) in the first-level TLB; the host address is then rax + rsi.
-void Emitter::probe(unsigned bytes, Direction direction, const Label& slow) {
+void Emitter::probe(unsigned bytes, Direction direction, const Label& slow, bool unprivileged) {
     static_assert(sizeof(TlbEntry) == 32 && kPageShift == 12);
     const TlbEntry& first = env_.vcpu->tlb_.entry(0);
     const u64& tag = direction == Direction::load ? first.read_tag : first.write_tag;
@@ -75,7 +75,7 @@ void Emitter::probe(unsigned bytes, Direction direction, const Label& slow) {
         lea(rdx, ptr[rax + static_cast<int>(bytes - 1)]);
     }
     and_(rdx, static_cast<s32>(kPageMask));
-    or_(rdx, at64(&env_.vcpu->ctx_));
+    or_(rdx, at64(unprivileged ? &env_.vcpu->unprivileged_ctx_ : &env_.vcpu->ctx_));
     cmp(rdx, qword[rbp + rcx + displacement(&tag)]);
     jne(slow, T_NEAR);
     mov(rsi, qword[rbp + rcx + displacement(&first.addend)]);
@@ -102,6 +102,38 @@ const Xbyak::Label& Emitter::slow_path(const Op& op) {
     return slow_.back()->entry;
 }
 
+/// rdx = what is at rax + rsi, extended.
+void Emitter::load_value(unsigned bytes, bool sign_extend, bool wide) {
+    switch (bytes) {
+        case 1:
+            if (!sign_extend) {
+                movzx(edx, byte[rax + rsi]);
+            } else {
+                wide ? movsx(rdx, byte[rax + rsi]) : movsx(edx, byte[rax + rsi]);
+            }
+            break;
+        case 2:
+            if (!sign_extend) {
+                movzx(edx, word[rax + rsi]);
+            } else {
+                wide ? movsx(rdx, word[rax + rsi]) : movsx(edx, word[rax + rsi]);
+            }
+            break;
+        case 4: sign_extend ? movsxd(rdx, dword[rax + rsi]) : mov(edx, dword[rax + rsi]); break;
+        default: mov(rdx, qword[rax + rsi]); break;
+    }
+}
+
+/// Stores rdx at rax + rsi.
+void Emitter::store_value(unsigned bytes) {
+    switch (bytes) {
+        case 1: mov(byte[rax + rsi], dl); break;
+        case 2: mov(word[rax + rsi], dx); break;
+        case 4: mov(dword[rax + rsi], edx); break;
+        default: mov(qword[rax + rsi], rdx); break;
+    }
+}
+
 void Emitter::emit_load_store(const Op& op) {
     const unsigned index = static_cast<unsigned>(hot_[current_]) - static_cast<unsigned>(HotOp::ldr8_imm);
     const Shape& shape = kShapes[index / kModes];
@@ -112,27 +144,11 @@ void Emitter::emit_load_store(const Op& op) {
     }
     address(op, mode);
     probe(shape.bytes, shape.is_load ? Direction::load : Direction::store, slow);
-    if (!shape.is_load) {
-        load(rdx, op.rd);
-        switch (shape.bytes) {
-            case 1: mov(byte[rax + rsi], dl); break;
-            case 2: mov(word[rax + rsi], dx); break;
-            case 4: mov(dword[rax + rsi], edx); break;
-            default: mov(qword[rax + rsi], rdx); break;
-        }
-    } else if (shape.sign_extend) {
-        switch (shape.bytes) {
-            case 1: shape.wide ? movsx(rdx, byte[rax + rsi]) : movsx(edx, byte[rax + rsi]); break;
-            case 2: shape.wide ? movsx(rdx, word[rax + rsi]) : movsx(edx, word[rax + rsi]); break;
-            default: movsxd(rdx, dword[rax + rsi]); break;
-        }
+    if (shape.is_load) {
+        load_value(shape.bytes, shape.sign_extend, shape.wide);
     } else {
-        switch (shape.bytes) {
-            case 1: movzx(edx, byte[rax + rsi]); break;
-            case 2: movzx(edx, word[rax + rsi]); break;
-            case 4: mov(edx, dword[rax + rsi]); break;
-            default: mov(rdx, qword[rax + rsi]); break;
-        }
+        load(rdx, op.rd);
+        store_value(shape.bytes);
     }
     write_back(op, mode);
     if (shape.is_load) {
@@ -226,6 +242,124 @@ void Emitter::emit_vector_pair(const Op& op, Direction direction) {
     L(slow_.back()->back);
 }
 
+// ── Forms that the lowering leaves to their handlers, by instruction word ──────────────────────────────────
+
+/// One register, C4.1 "Load/store register" with base SP, with write-back, unprivileged.
+bool Emitter::emit_load_store_word(const Op& op) {
+    const u32 insn = op.insn;
+    const unsigned bytes = 1u << bits(insn, 31, 30);
+    const unsigned opc = static_cast<unsigned>(bits(insn, 23, 22));
+    const unsigned rn = static_cast<unsigned>(bits(insn, 9, 5));
+    const unsigned rt = static_cast<unsigned>(bits(insn, 4, 0));
+    const bool is_load = opc != 0;
+    if ((opc >= 2 && bytes == 8) || (opc == 3 && bytes == 4)) {
+        return false;  // prefetches, unallocated
+    }
+    Op access;
+    access.rn = static_cast<u8>(rn == 31 ? kSp : rn);
+    unsigned mode = kImm;
+    bool unprivileged = false;
+    if (bit(insn, 21)) {
+        const unsigned option = static_cast<unsigned>(bits(insn, 15, 13));
+        if (bits(insn, 11, 10) != 2 || (option & 2) == 0) {
+            return false;
+        }
+        mode = option == 2 ? kUxtw : option == 6 ? kSxtw : kReg;
+        access.rm = static_cast<u8>(bits(insn, 20, 16));
+        access.aux = static_cast<u8>(bit(insn, 12) ? bits(insn, 31, 30) : 0);
+    } else {
+        access.imm = static_cast<s32>(sign_extend(bits(insn, 20, 12), 9));
+        static constexpr unsigned kForms[4] = {kImm, kPost, kImm, kPre};
+        mode = kForms[bits(insn, 11, 10)];
+        unprivileged = bits(insn, 11, 10) == 2;
+        if (mode != kImm && rn == rt) {
+            return false;
+        }
+    }
+    const Label& slow = slow_path(op);
+    if (rn == 31) {
+        check_sp(slow);
+    }
+    address(access, mode);
+    probe(bytes, is_load ? Direction::load : Direction::store, slow, unprivileged);
+    if (is_load) {
+        load_value(bytes, opc >= 2, opc == 2);
+    } else {
+        load(rdx, rt);
+        store_value(bytes);
+    }
+    write_back(access, mode);
+    if (is_load) {
+        store(rt == 31 ? kSink : rt, rdx);
+    }
+    L(slow_.back()->back);
+    return true;
+}
+
+/// Pairs of general registers: LDPSW, 32-bit ones with write-back or from SP, stack forms.
+bool Emitter::emit_pair_word(const Op& op) {
+    const u32 insn = op.insn;
+    const unsigned opc = static_cast<unsigned>(bits(insn, 31, 30));
+    const bool is_load = bit(insn, 22);
+    const unsigned rn = static_cast<unsigned>(bits(insn, 9, 5));
+    const unsigned rt = static_cast<unsigned>(bits(insn, 4, 0));
+    const unsigned rt2 = static_cast<unsigned>(bits(insn, 14, 10));
+    const unsigned form =
+        static_cast<unsigned>(bits(insn, 24, 23));  // 0 no-allocate, 1 post, 2 offset, 3 pre
+    const bool writes_back = (form & 1) != 0;
+    if (opc == 3 || (opc == 1 && (!is_load || form == 0)) || (is_load && rt == rt2) ||
+        (writes_back && (rn == rt || rn == rt2))) {
+        return false;
+    }
+    const unsigned bytes = opc == 2 ? 8 : 4;
+    const unsigned mode = form == 1 ? kPost : form == 3 ? kPre : kImm;
+    Op access;
+    access.rn = static_cast<u8>(rn == 31 ? kSp : rn);
+    access.imm = static_cast<s32>(sign_extend(bits(insn, 21, 15), 7)) * static_cast<s32>(bytes);
+    const Label& slow = slow_path(op);
+    if (rn == 31) {
+        check_sp(slow);
+    }
+    address(access, mode);
+    probe(2 * bytes, is_load ? Direction::load : Direction::store, slow);
+    if (!is_load) {
+        load(rdx, rt);
+        store_value(bytes);
+        load(rdx, rt2);
+        bytes == 8 ? mov(qword[rax + rsi + 8], rdx) : mov(dword[rax + rsi + 4], edx);
+        write_back(access, mode);
+    } else {
+        load_value(bytes, opc == 1, true);
+        switch (opc) {
+            case 0: mov(ecx, dword[rax + rsi + 4]); break;
+            case 1: movsxd(rcx, dword[rax + rsi + 4]); break;
+            default: mov(rcx, qword[rax + rsi + 8]); break;
+        }
+        write_back(access, mode);
+        store(rt == 31 ? kSink : rt, rdx);
+        store(rt2 == 31 ? kSink : rt2, rcx);
+    }
+    L(slow_.back()->back);
+    return true;
+}
+
+bool Emitter::emit_memory_word(const Op& op) {
+    const u32 insn = op.insn;
+    if (bit(insn, 26)) {
+        return false;  // SIMD&FP
+    }
+    switch (bits(insn, 29, 27)) {
+        case 0b111:
+            if (!bit(insn, 24) && bit(insn, 21) && bits(insn, 11, 10) == 0) {
+                return emit_atomic(op);
+            }
+            return bit(insn, 24) ? false : emit_load_store_word(op);
+        case 0b101: return !bit(insn, 25) && emit_pair_word(op);
+        case 0b001: return emit_exclusive_or_ordered(op);
+        default: return false;
+    }
+}
+
 bool Emitter::emit_memory(Op& op) {
     constexpr Direction kLoad = Direction::load;
     constexpr Direction kStore = Direction::store;
@@ -272,72 +406,6 @@ bool Emitter::emit_memory(Op& op) {
         }
         default: return false;
     }
-}
-
-// ── System ─────────────────────────────────────────────────────────────────────────────────────────────────
-
-bool Emitter::emit_system(const Op& op) {
-    Vcpu& v = *env_.vcpu;
-    switch (hot_[current_]) {
-        case HotOp::call:
-            if (!emit_inline(op)) {
-                emit_call(op);
-            }
-            return true;
-        case HotOp::mrs_plain: {
-            const Label& slow = slow_path(op);
-            if (op.aux == 0) {
-                cmp(at8(&v.s.el), 0);
-                je(slow, T_NEAR);
-            }
-            mov(rax, at64(reinterpret_cast<const u8*>(&v) + op.imm));
-            store(op.rd, rax);
-            L(slow_.back()->back);
-            return true;
-        }
-        case HotOp::daif_set: {
-            const Label& slow = slow_path(op);
-            cmp(at8(&v.s.el), 0);
-            je(slow, T_NEAR);
-            or_(at8(&v.s.daif), op.aux);
-            L(slow_.back()->back);
-            return true;
-        }
-        case HotOp::daif_clear: {
-            if ((op.aux & kDaifD) != 0) {
-                emit_call(op);
-                return true;
-            }
-            const Label& slow = slow_path(op);
-            cmp(at8(&v.s.el), 0);
-            je(slow, T_NEAR);
-            if ((op.aux & kDaifI) != 0) {
-                cmp(at8(&v.pins.irq_level()), 0);
-                jne(slow, T_NEAR);
-            }
-            and_(at8(&v.s.daif), static_cast<u8>(~op.aux));
-            L(slow_.back()->back);
-            return true;
-        }
-        default: return false;
-    }
-}
-
-/// Calls the operation's reference handler; its result is in al.
-void Emitter::emit_handler_call(const Op& op) {
-    mov(ecx, page_offset(op));
-    mov(esi, op.insn);
-    mov(edx, op.tail);
-    mov(rax, reinterpret_cast<u64>(op.handler));
-    call(env_.thunks.call_handler);
-    test(al, al);
-}
-
-void Emitter::emit_call(const Op& op) {
-    const Label& leave = slow_path(op);
-    slow_.back()->called = true;
-    emit_handler_call(op);
-    jne(leave, T_NEAR);
 }
 
 }  // namespace vmm::arch::x64

@@ -85,7 +85,7 @@ class Emitter : public Xbyak::CodeGenerator {
     void store(unsigned slot, const Reg64& from);
     int page_offset(const Op& op) const { return op.index * 4; }
 
-    // ── Operations (emit_integer.cpp) ──────────────────────────────────────────────────────────────────────
+    // ── Data processing (emit_integer.cpp, emit_integer_word.cpp, emit_condition.cpp) ──────────────────────────────────────────────────────────────────────
     bool emit(Op& op);
     bool emit_data_processing(const Op& op);
     bool emit_shift_multiply_divide(const Op& op);
@@ -105,6 +105,14 @@ class Emitter : public Xbyak::CodeGenerator {
     void apply_constant(Alu alu, const Reg64& to, u64 constant);
     void shift(Shift shift, const Xbyak::Reg& reg, unsigned amount);
     void save_flags(HostFlags kind);
+    bool emit_integer_word(const Op& op);
+    void finish_add_sub(u32 insn, unsigned rn, unsigned rd);
+    bool emit_add_sub_shifted(u32 insn);
+    bool emit_add_sub_extended(u32 insn);
+    bool emit_logical_shifted(u32 insn);
+    bool emit_carry_word(u32 insn);
+    bool emit_long_multiply(u32 insn);
+    bool emit_other_register_word(u32 insn);
 
     /// Emits a test of the guest's condition `cond`; the jump that is taken when it holds is `jump_if(returned, label)`.
     enum class Holds : u8 { e, ne, b, ae, s, ns, o, no, a, be, ge, l, g, le };
@@ -123,18 +131,40 @@ class Emitter : public Xbyak::CodeGenerator {
     void emit_compare_branch(Op& op);
     void emit_test_branch(Op& op, bool wide, Holds holds);
 
-    // ── Memory and system (emit_memory.cpp) ────────────────────────────────────────────────────────────────
+    // ── Memory (emit_memory.cpp, emit_atomic.cpp) ──────────────────────────────────────────────────────────
     bool emit_memory(Op& op);
-    bool emit_system(const Op& op);
+    bool emit_memory_word(const Op& op);
     enum class Direction : u8 { load, store };
     void address(const Op& op, unsigned mode);
-    void probe(unsigned bytes, Direction direction, const Label& slow);
+    void probe(unsigned bytes, Direction direction, const Label& slow, bool unprivileged = false);
     void check_sp(const Label& slow);
     void write_back(const Op& op, unsigned mode);
+    void load_value(unsigned bytes, bool sign_extend, bool wide);
+    void store_value(unsigned bytes);
     void emit_load_store(const Op& op);
+    bool emit_load_store_word(const Op& op);
     void emit_pair(const Op& op, Direction direction, unsigned bytes, unsigned mode, bool from_sp);
+    bool emit_pair_word(const Op& op);
     void emit_vector(const Op& op, Direction direction, unsigned bytes, unsigned mode);
     void emit_vector_pair(const Op& op, Direction direction);
+    void atomic_address(unsigned rn, unsigned bytes, Direction direction, const Label& slow);
+    void guest_physical();
+    Xbyak::Reg sized(const Reg64& reg, unsigned bytes) const;
+    void zero_extend(const Reg64& reg, unsigned bytes);
+    bool emit_atomic(const Op& op);
+    bool emit_exclusive_or_ordered(const Op& op);
+    void emit_compare_and_swap(const Op& op, unsigned bytes, unsigned rs, unsigned rn, unsigned rt);
+    void emit_load_exclusive(const Op& op, unsigned bytes, unsigned rn, unsigned rt);
+    void emit_store_exclusive(const Op& op, unsigned bytes, unsigned rs, unsigned rn, unsigned rt);
+
+    // ── System, and everything else (emit_system.cpp) ──────────────────────────────────────────────────────
+    bool emit_system(Op& op);
+    bool emit_by_word(Op& op);
+    bool emit_system_word(Op& op);
+    bool emit_system_register(const Op& op);
+    bool emit_plain_write(const Op& op, SysregKey key, unsigned rt);
+    void emit_zero_block(const Op& op);
+    void check_el1(const Label& slow);
     const Label& slow_path(const Op& op);
     void emit_call(const Op& op);
     void emit_handler_call(const Op& op);

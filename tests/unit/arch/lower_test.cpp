@@ -83,7 +83,9 @@ bool usable(const DecodeRow& row) {
         case OpClass::load_fp:
         case OpClass::store_fp:
         case OpClass::load_simd:
-        case OpClass::store_simd: break;
+        case OpClass::store_simd:
+        case OpClass::atomic:
+        case OpClass::prefetch: break;
         default: return false;
     }
     // System instructions change the world the test stands on; they have tests of their own.
@@ -102,7 +104,7 @@ struct Generator {
         }
     }
 
-    static bool is_memory(OpClass c) { return c >= OpClass::load && c <= OpClass::store_simd; }
+    static bool is_memory(OpClass c) { return c >= OpClass::load && c <= OpClass::prefetch; }
 
     u32 set(u32 insn, const Pattern& pattern, std::string_view field, u32 value) const {
         const PatternField* f = pattern.find(field);
