@@ -312,7 +312,7 @@ LoopExit Engine::Impl::run_part(const Position& from) {
         const StopMark mark(code, *stop);
         exit = loop(from);
     }
-    if (exit != LoopExit::stop_here || (v.s.pc & kPageMask) != page_va) {
+    if (exit != LoopExit::stop_here) {
         return exit;
     }
     const u64 stop_pc = page_va + (u64{stop_index} << 2);

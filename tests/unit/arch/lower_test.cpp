@@ -406,6 +406,24 @@ TEST_CASE("engine: code that discards all code while it is being stopped inside 
     REQUIRE(loop.v->s.x[3] == 0);
 }
 
+TEST_CASE("engine: a run may end between NOPs, also where only the next page follows", "[arch][engine]") {
+    Pe pe(GENERATE(0u, 1u));
+    for (unsigned i = 0; i < 1024; ++i) {
+        pe.put<u32>(kCode + i * 4, 0xD503'201F);
+    }
+    pe.put<u32>(kCode + 0x1000, 0x17FF'FFC0);  // b to the last 64 NOPs
+    pe.v->s.pc = kCode + 0xF00;
+    u64 executed = 0;
+    for (u64 budget = 1; budget <= 200; ++budget) {
+        CAPTURE(budget);
+        const u64 before = pe.v->ops_executed();
+        (void)pe.v->run(budget);
+        executed += pe.v->ops_executed() - before;
+        REQUIRE(pe.v->ops_executed() - before <= budget);
+        REQUIRE(pe.v->s.pc == kCode + 0xF00 + executed % 65 * 4);
+    }
+}
+
 TEST_CASE("engine: a reset PE executes what memory holds then", "[arch][engine]") {
     Pe pe;
     const auto run_from_reset = [&pe](u32 first) {
