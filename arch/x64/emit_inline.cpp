@@ -15,7 +15,8 @@ const Emitter::InlineRow* Emitter::find_inline(Handler handler) {
     static const Table kTable = [] {
         std::unordered_map<std::string_view, const InlineRow*> by_id;
         for (const std::span<const InlineRow> rows :
-             {fp_rows(), vector_fp_rows(), simd_rows(), simd_move_rows(), simd_memory_rows()}) {
+             {fp_rows(), vector_fp_rows(), simd_rows(), simd_width_rows(), simd_move_rows(),
+              simd_memory_rows()}) {
             for (const InlineRow& row : rows) {
                 by_id.emplace(row.id, &row);
             }

@@ -1,4 +1,5 @@
-// Host code of Advanced SIMD on integers: lane by lane, pairwise, widening and narrowing, shifts. Moves of elements and
+// Host code of Advanced SIMD on integers: lane by lane, pairwise, across lanes. Shifts and changes of width are in
+// emit_simd_width.cpp, moves of elements and
 // permutations are in emit_simd_move.cpp. What has no short equivalent on the host stays with the reference handler, as do
 // the reserved encodings.
 //
@@ -39,29 +40,9 @@ enum LaneOperation : u8 {
 };
 enum Logical : u8 { kAnd, kBic, kOrr, kOrn, kEor, kBsl, kBit, kBif };
 enum OneSource : u8 { kLaneAbs, kLaneNeg, kCount, kNot };
-enum ShiftOperation : u8 { kShl, kSshr, kUshr, kSsra, kUsra };
 enum Saturating : u8 { kUqadd, kSqadd, kUqsub, kSqsub };
 
-// Widening operations: what happens to the widened lanes, and their signedness.
-enum Widening : u8 { kWideMul, kWideMla, kWideMls, kWideAdd, kWideSub, kWideKind = 7, kWideSigned = 8 };
-
-/// log2 of the lane's bytes, and the amount, of a shift by an immediate; immh is not 0.
-unsigned shift_size(const Op& op) {
-    return 31 - static_cast<unsigned>(std::countl_zero(op.insn >> 19 & 15));
-}
-unsigned shift_field(const Op& op) {
-    return op.insn >> 16 & 127;
-}
-
 }  // namespace
-
-#define BY_SIZE(size, b, w, d, q) \
-    switch (size) {               \
-        case 0: b; break;         \
-        case 1: w; break;         \
-        case 2: d; break;         \
-        default: q; break;        \
-    }
 
 void Emitter::invert(const Xmm& reg) {
     vpcmpeqd(xmm5, xmm5, xmm5);
@@ -86,28 +67,31 @@ void Emitter::splat(const Xmm& to, u64 value) {
 }
 
 void Emitter::lane_add(unsigned size, const Xmm& to, const Xmm& a, const Xmm& b) {
-    BY_SIZE(size, vpaddb(to, a, b), vpaddw(to, a, b), vpaddd(to, a, b), vpaddq(to, a, b))
+    VMM_BY_SIZE(size, vpaddb(to, a, b), vpaddw(to, a, b), vpaddd(to, a, b), vpaddq(to, a, b))
 }
 
 void Emitter::lane_sub(unsigned size, const Xmm& to, const Xmm& a, const Xmm& b) {
-    BY_SIZE(size, vpsubb(to, a, b), vpsubw(to, a, b), vpsubd(to, a, b), vpsubq(to, a, b))
+    VMM_BY_SIZE(size, vpsubb(to, a, b), vpsubw(to, a, b), vpsubd(to, a, b), vpsubq(to, a, b))
 }
 
 void Emitter::lane_equal(unsigned size, const Xmm& to, const Xmm& a, const Xmm& b) {
-    BY_SIZE(size, vpcmpeqb(to, a, b), vpcmpeqw(to, a, b), vpcmpeqd(to, a, b), vpcmpeqq(to, a, b))
+    VMM_BY_SIZE(size, vpcmpeqb(to, a, b), vpcmpeqw(to, a, b), vpcmpeqd(to, a, b), vpcmpeqq(to, a, b))
 }
 
 void Emitter::lane_greater(unsigned size, const Xmm& to, const Xmm& a, const Xmm& b) {
-    BY_SIZE(size, vpcmpgtb(to, a, b), vpcmpgtw(to, a, b), vpcmpgtd(to, a, b), vpcmpgtq(to, a, b))
+    VMM_BY_SIZE(size, vpcmpgtb(to, a, b), vpcmpgtw(to, a, b), vpcmpgtd(to, a, b), vpcmpgtq(to, a, b))
 }
 
 /// Maximum or minimum of lanes below 64 bits.
 void Emitter::lane_extreme(unsigned operation, unsigned size, const Xmm& to, const Xmm& a, const Xmm& b) {
     switch (operation) {
-        case kLaneSmax: BY_SIZE(size, vpmaxsb(to, a, b), vpmaxsw(to, a, b), vpmaxsd(to, a, b), break) break;
-        case kLaneSmin: BY_SIZE(size, vpminsb(to, a, b), vpminsw(to, a, b), vpminsd(to, a, b), break) break;
-        case kLaneUmax: BY_SIZE(size, vpmaxub(to, a, b), vpmaxuw(to, a, b), vpmaxud(to, a, b), break) break;
-        default: BY_SIZE(size, vpminub(to, a, b), vpminuw(to, a, b), vpminud(to, a, b), break) break;
+        case kLaneSmax:
+            VMM_BY_SIZE(size, vpmaxsb(to, a, b), vpmaxsw(to, a, b), vpmaxsd(to, a, b), break) break;
+        case kLaneSmin:
+            VMM_BY_SIZE(size, vpminsb(to, a, b), vpminsw(to, a, b), vpminsd(to, a, b), break) break;
+        case kLaneUmax:
+            VMM_BY_SIZE(size, vpmaxub(to, a, b), vpmaxuw(to, a, b), vpmaxud(to, a, b), break) break;
+        default: VMM_BY_SIZE(size, vpminub(to, a, b), vpminuw(to, a, b), vpminud(to, a, b), break) break;
     }
 }
 
@@ -396,7 +380,7 @@ void Emitter::emit_simd_one_source(const Op& op, const InlineRow& row) {
                 vpxor(xmm0, xmm0, xmm1);
                 vpsubq(xmm0, xmm0, xmm1);
             } else {
-                BY_SIZE(size, vpabsb(xmm0, xmm0), vpabsw(xmm0, xmm0), vpabsd(xmm0, xmm0), break)
+                VMM_BY_SIZE(size, vpabsb(xmm0, xmm0), vpabsw(xmm0, xmm0), vpabsd(xmm0, xmm0), break)
             }
             break;
         case kLaneNeg: lane_sub(size, xmm0, xmm1, xmm0); break;
@@ -424,8 +408,8 @@ void Emitter::emit_simd_pair_long(const Op& op, const InlineRow&) {
     }
     const u8 bits_of_lane = static_cast<u8>(8u << size);
     vmovaps(xmm0, vreg(rn_of(op)));
-    BY_SIZE(size + 1, break, vpsrlw(xmm1, xmm0, bits_of_lane), vpsrld(xmm1, xmm0, bits_of_lane),
-            vpsrlq(xmm1, xmm0, bits_of_lane))
+    VMM_BY_SIZE(size + 1, break, vpsrlw(xmm1, xmm0, bits_of_lane), vpsrld(xmm1, xmm0, bits_of_lane),
+                vpsrlq(xmm1, xmm0, bits_of_lane))
     vpxor(xmm2, xmm2, xmm2);
     size == 0   ? vpsllw(xmm0, xmm0, bits_of_lane)
     : size == 1 ? vpblendw(xmm0, xmm0, xmm2, 0xAA)
@@ -476,151 +460,6 @@ void Emitter::emit_simd_scalar_pair_sum(const Op& op, const InlineRow&) {
     vpaddq(xmm0, xmm0, xmm1);
     vmovaps(vreg(rd_of(op)), xmm0);
 }
-
-// ── Shifts by an immediate ─────────────────────────────────────────────────────────────────────────────────
-
-void Emitter::shift_lanes(unsigned operation, unsigned size, unsigned amount) {
-    const u8 n = static_cast<u8>(amount);
-    if (operation == kShl) {
-        BY_SIZE(size, vpsllw(xmm0, xmm0, n), vpsllw(xmm0, xmm0, n), vpslld(xmm0, xmm0, n),
-                vpsllq(xmm0, xmm0, n))
-        if (size == 0) {
-            splat(xmm1, replicate(0xFFu << amount & 0xFF, 8));
-            vpand(xmm0, xmm0, xmm1);
-        }
-    } else if (operation == kUshr || operation == kUsra || size == 0) {
-        const bool is_signed = operation == kSshr || operation == kSsra;
-        const u8 count = is_signed && amount == 8 ? 7 : n;
-        BY_SIZE(size, vpsrlw(xmm0, xmm0, count), vpsrlw(xmm0, xmm0, n), vpsrld(xmm0, xmm0, n),
-                vpsrlq(xmm0, xmm0, n))
-        if (size == 0) {
-            splat(xmm1, replicate(0xFFu >> count, 8));
-            vpand(xmm0, xmm0, xmm1);
-        }
-        if (is_signed) {
-            splat(xmm1, replicate(0x80u >> count, 8));
-            vpxor(xmm0, xmm0, xmm1);
-            vpsubb(xmm0, xmm0, xmm1);
-        }
-    } else if (size == 3) {
-        vpxor(xmm1, xmm1, xmm1);
-        vpcmpgtq(xmm1, xmm1, xmm0);
-        vpxor(xmm0, xmm0, xmm1);
-        vpsrlq(xmm0, xmm0, n);
-        vpxor(xmm0, xmm0, xmm1);
-    } else {
-        size == 1 ? vpsraw(xmm0, xmm0, n) : vpsrad(xmm0, xmm0, n);
-    }
-}
-
-void Emitter::emit_simd_shift(const Op& op, const InlineRow& row) {
-    const bool scalar = row.lanes == 1;
-    if ((op.insn >> 19 & 15) == 0 || (scalar ? shift_size(op) != 3 : shift_size(op) == 3 && !q_of(op))) {
-        emit_call(op);
-        return;
-    }
-    const unsigned size = shift_size(op);
-    const unsigned lane_bits = 8u << size;
-    const unsigned amount =
-        row.operation == kShl ? shift_field(op) - lane_bits : 2 * lane_bits - shift_field(op);
-    vmovaps(xmm0, vreg(rn_of(op)));
-    shift_lanes(row.operation, size, amount);
-    if (row.operation == kSsra || row.operation == kUsra) {
-        vmovaps(xmm1, vreg(rd_of(op)));
-        lane_add(size, xmm0, xmm0, xmm1);
-    }
-    store_vector(rd_of(op), xmm0, scalar ? 8 : bytes_of(op));
-}
-
-/// SHRN and XTN: `lanes` of the row is 1 for XTN. The second forms write the upper half only.
-void Emitter::emit_simd_narrow(const Op& op, const InlineRow& row) {
-    const bool shifts = row.operation == 1;
-    const unsigned size =
-        shifts ? 31 - static_cast<unsigned>(std::countl_zero((op.insn >> 19 & 15) | 1)) : size_of(op);
-    if ((shifts && (op.insn >> 19 & 15) == 0) || size == 3) {
-        emit_call(op);
-        return;
-    }
-    vmovaps(xmm0, vreg(rn_of(op)));
-    if (shifts) {
-        shift_lanes(kUshr, size + 1, (16u << size) - shift_field(op));
-    }
-    vpshufb(xmm0, xmm0, constant(&env_.constants->even_first[size]));
-    if (q_of(op)) {
-        vmovlps(vreg(rd_of(op), 8), xmm0);
-    } else {
-        store_vector(rd_of(op), xmm0, 8);
-    }
-}
-
-// ── Widening ───────────────────────────────────────────────────────────────────────────────────────────────
-
-/// The lower or (second forms) upper half of a register, each lane widened.
-void Emitter::load_widened(const Xmm& to, unsigned reg, bool upper, unsigned size, bool is_signed) {
-    const Address half = vreg(reg, upper ? 8 : 0);
-    if (is_signed) {
-        BY_SIZE(size, vpmovsxbw(to, half), vpmovsxwd(to, half), vpmovsxdq(to, half), break)
-    } else {
-        BY_SIZE(size, vpmovzxbw(to, half), vpmovzxwd(to, half), vpmovzxdq(to, half), break)
-    }
-}
-
-void Emitter::emit_simd_shift_long(const Op& op, const InlineRow& row) {
-    const u32 immh = op.insn >> 19 & 15;
-    if (immh == 0 || immh >= 8) {
-        emit_call(op);
-        return;
-    }
-    const unsigned size = shift_size(op);
-    load_widened(xmm0, rn_of(op), q_of(op), size, row.operation == kWideSigned);
-    const unsigned amount = shift_field(op) - (8u << size);
-    if (amount != 0) {
-        shift_lanes(kShl, size + 1, amount);
-    }
-    vmovaps(vreg(rd_of(op)), xmm0);
-}
-
-/// SMULL, UMLAL, SADDL and the like.
-void Emitter::emit_simd_long(const Op& op, const InlineRow& row) {
-    const unsigned size = size_of(op);
-    if (size == 3) {
-        emit_call(op);
-        return;
-    }
-    const bool is_signed = (row.operation & kWideSigned) != 0;
-    const unsigned kind = row.operation & kWideKind;
-    load_widened(xmm0, rn_of(op), q_of(op), size, is_signed);
-    load_widened(xmm1, rm_of(op), q_of(op), size, is_signed);
-    if (kind == kWideAdd || kind == kWideSub) {
-        kind == kWideAdd ? lane_add(size + 1, xmm0, xmm0, xmm1) : lane_sub(size + 1, xmm0, xmm0, xmm1);
-    } else {
-        switch (size) {
-            case 0: vpmullw(xmm0, xmm0, xmm1); break;
-            case 1: vpmulld(xmm0, xmm0, xmm1); break;
-            default: is_signed ? vpmuldq(xmm0, xmm0, xmm1) : vpmuludq(xmm0, xmm0, xmm1); break;
-        }
-        if (kind != kWideMul) {
-            vmovaps(xmm1, vreg(rd_of(op)));
-            kind == kWideMla ? lane_add(size + 1, xmm0, xmm1, xmm0) : lane_sub(size + 1, xmm0, xmm1, xmm0);
-        }
-    }
-    vmovaps(vreg(rd_of(op)), xmm0);
-}
-
-/// SADDW and the like.
-void Emitter::emit_simd_wide(const Op& op, const InlineRow& row) {
-    const unsigned size = size_of(op);
-    if (size == 3) {
-        emit_call(op);
-        return;
-    }
-    vmovaps(xmm0, vreg(rn_of(op)));
-    load_widened(xmm1, rm_of(op), q_of(op), size, (row.operation & kWideSigned) != 0);
-    (row.operation & kWideKind) == kWideAdd ? lane_add(size + 1, xmm0, xmm0, xmm1)
-                                            : lane_sub(size + 1, xmm0, xmm0, xmm1);
-    vmovaps(vreg(rd_of(op)), xmm0);
-}
-#undef BY_SIZE
 
 // ── The table ──────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -687,32 +526,6 @@ std::span<const Emitter::InlineRow> Emitter::simd_rows() {
         {"across<AddAcross>", &E::emit_simd_across, 0},
         {"add_long_across<kUnsigned>", &E::emit_simd_across, 1},
         {"scalar_addp", &E::emit_simd_scalar_pair_sum},
-        {"shift_imm<Shl>", &E::emit_simd_shift, kShl, 0, 2},
-        {"shift_imm<Sshr>", &E::emit_simd_shift, kSshr, 0, 2},
-        {"shift_imm<Ushr>", &E::emit_simd_shift, kUshr, 0, 2},
-        {"shift_imm<Ssra>", &E::emit_simd_shift, kSsra, 0, 2},
-        {"shift_imm<Usra>", &E::emit_simd_shift, kUsra, 0, 2},
-        {"scalar_shift_imm<Shl>", &E::emit_simd_shift, kShl},
-        {"scalar_shift_imm<Sshr>", &E::emit_simd_shift, kSshr},
-        {"scalar_shift_imm<Ushr>", &E::emit_simd_shift, kUshr},
-        {"narrow<Xtn>", &E::emit_simd_narrow, 0},
-        {"shift_narrow<Shrn>", &E::emit_simd_narrow, 1},
-        {"shift_long<kSigned>", &E::emit_simd_shift_long, kWideSigned},
-        {"shift_long<kUnsigned>", &E::emit_simd_shift_long, 0},
-        {"long_vector<Smull>", &E::emit_simd_long, kWideMul | kWideSigned},
-        {"long_vector<Umull>", &E::emit_simd_long, kWideMul},
-        {"long_vector<Smlal>", &E::emit_simd_long, kWideMla | kWideSigned},
-        {"long_vector<Umlal>", &E::emit_simd_long, kWideMla},
-        {"long_vector<Smlsl>", &E::emit_simd_long, kWideMls | kWideSigned},
-        {"long_vector<Umlsl>", &E::emit_simd_long, kWideMls},
-        {"long_vector<Saddl>", &E::emit_simd_long, kWideAdd | kWideSigned},
-        {"long_vector<Uaddl>", &E::emit_simd_long, kWideAdd},
-        {"long_vector<Ssubl>", &E::emit_simd_long, kWideSub | kWideSigned},
-        {"long_vector<Usubl>", &E::emit_simd_long, kWideSub},
-        {"wide_vector<SignedAdd>", &E::emit_simd_wide, kWideAdd | kWideSigned},
-        {"wide_vector<UnsignedAdd>", &E::emit_simd_wide, kWideAdd},
-        {"wide_vector<SignedSub>", &E::emit_simd_wide, kWideSub | kWideSigned},
-        {"wide_vector<UnsignedSub>", &E::emit_simd_wide, kWideSub},
     };
     return kRows;
 }

@@ -243,8 +243,9 @@ class Emitter : public Xbyak::CodeGenerator {
     void emit_vfp_lengthen(const Op& op, const InlineRow& row);
     void emit_vfp_narrow(const Op& op, const InlineRow& row);
 
-    // Integers (emit_simd.cpp). `size` is log2 of the lane's bytes; xmm0 to xmm5 are for everybody's use.
+    // Integers (emit_simd.cpp, emit_simd_width.cpp). `size` is log2 of the lane's bytes; xmm0 to xmm5 are for everybody's use.
     static std::span<const InlineRow> simd_rows();
+    static std::span<const InlineRow> simd_width_rows();
     void invert(const Xmm& reg);
     void splat(const Xmm& to, u64 value);
     void lane_add(unsigned size, const Xmm& to, const Xmm& a, const Xmm& b);

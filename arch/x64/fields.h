@@ -44,4 +44,13 @@ inline unsigned element_of(const Op& op, unsigned lane_bytes) {
     return lane_bytes == 8 ? h : h << 1 | (op.insn >> 21 & 1);
 }
 
+/// One of four statements by log2 of the lane's bytes.
+#define VMM_BY_SIZE(size, b, w, d, q) \
+    switch (size) {                   \
+        case 0: b; break;             \
+        case 1: w; break;             \
+        case 2: d; break;             \
+        default: q; break;            \
+    }
+
 }  // namespace vmm::arch::x64
