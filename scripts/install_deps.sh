@@ -7,15 +7,15 @@
 set -eu
 
 build_packages="
-    cmake ninja-build g++ pkg-config
-    libfdt-dev libspdlog-dev libfmt-dev liburing-dev libslirp-dev libcli11-dev libexpected-dev nlohmann-json3-dev
+    cmake ninja-build g++ pkg-config dpkg-dev file
+    libfdt-dev libspdlog-dev libfmt-dev liburing-dev libslirp-dev libcli11-dev libexpected-dev nlohmann-json3-dev libtomlplusplus-dev
     zlib1g-dev libzstd-dev liblzma-dev libxbyak-dev catch2
     gcc-aarch64-linux-gnu linux-libc-dev-arm64-cross"
 
 test_packages="
     clang ccache python3 python3-jsonschema cpio xz-utils device-tree-compiler
     gcc-aarch64-linux-gnu binutils-aarch64-linux-gnu libc6-dev-arm64-cross
-    qemu-user qemu-system-arm qemu-utils libvixl-dev linux-perf valgrind"
+    qemu-user qemu-system-arm qemu-utils libvixl-dev linux-perf valgrind slurm-wlm bash-completion man-db"
 
 demo_packages="
     cpio xz-utils zstd kmod binutils

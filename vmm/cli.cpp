@@ -11,12 +11,14 @@
 #include "spe/feature_options.h"
 #include "vmm/base/bits.h"
 #include "vmm/cli_devices.h"
+#include "vmm/cli_documents.h"
 #include "vmm/cli_exec.h"
 #include "vmm/cli_host_trace.h"
 #include "vmm/cli_spe.h"
 #include "vmm/cli_values.h"
 #include "vmm/control_socket.h"
 #include "vmm/manage_cli.h"
+#include "vmm/matrix/cli_matrix.h"
 #include "vmm/memory_map.h"
 
 #ifndef VMM_VERSION
@@ -87,13 +89,13 @@ void add_machine_options(CLI::App& run, RawOptions& raw) {
     run.add_flag("--rng", raw.rng, "Add a virtio entropy device");
     run.add_option("--console", raw.console,
                    "Guest console: serial (ttyS0) or virtio (hvc0) (default serial)")
-        ->type_name("KIND");
+        ->type_name("serial|virtio");
     run.add_flag("--pmu", raw.pmu, "Give the CPUs a PMUv3");
     run.add_option("--clock", raw.clock,
                    "host: guest time follows the host (default); insn: it advances with executed operations, "
                    "and runs "
                    "repeat exactly")
-        ->type_name("KIND");
+        ->type_name("host|insn");
     run.add_option("--timeout", raw.timeout, "End the run after this many seconds with status 124")
         ->type_name("SECONDS");
     run.add_option("--control", raw.control,
@@ -101,7 +103,7 @@ void add_machine_options(CLI::App& run, RawOptions& raw) {
         ->type_name("PATH");
     run.add_flag("--no-control", raw.no_control, "No control socket");
     run.add_option("--loglevel", raw.log_level, "error, warning, info or debug (default warning)")
-        ->type_name("LEVEL");
+        ->type_name("error|warning|info|debug");
 }
 
 Result<unsigned> parse_cpus(const std::optional<std::string>& text, const HostFacts& host) {
@@ -238,6 +240,15 @@ Result<MachineConfig> check(const RawOptions& raw, const HostFacts& host) {
     return config;
 }
 
+void add_run_options(CLI::App& run, RawOptions& raw) {
+    add_boot_options(run, raw);
+    add_machine_options(run, raw);
+    add_device_options(run, raw.devices);
+    add_spe_options(run, raw.spe);
+    add_host_trace_option(run, raw.host_trace);
+    add_exec_options(run, raw.exec);
+}
+
 /// The first line of what CLI11 says, which is all that matters.
 std::string first_line(std::string text) {
     return text.substr(0, text.find('\n'));
@@ -253,6 +264,21 @@ HostFacts host_facts() {
             pages < 1 || page_size < 1 ? 0 : static_cast<u64>(pages) * static_cast<u64>(page_size)};
 }
 
+std::vector<RunOption> run_options() {
+    CLI::App run;
+    run.option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
+    RawOptions raw;
+    add_run_options(run, raw);
+    std::vector<RunOption> options;
+    for (const CLI::Option* option : run.get_options([](const CLI::Option* each) { return !each->get_lnames().empty(); })) {
+        if (option != run.get_help_ptr()) {
+            options.push_back({option->get_lnames().front(), option->get_expected_max() == 0,
+                               option->get_multi_option_policy() == CLI::MultiOptionPolicy::TakeAll});
+        }
+    }
+    return options;
+}
+
 Result<Command> parse_command_line(std::span<const char* const> arguments, const HostFacts& host) {
     CLI::App app("Runs arm64 guests on this machine, with a Statistical Profiling Extension", "vmm");
     app.footer(kExitStatusHelp);
@@ -262,44 +288,45 @@ Result<Command> parse_command_line(std::span<const char* const> arguments, const
     RawOptions raw;
     CLI::App* run = app.add_subcommand("run", "Run a guest");
     run->footer(kExitStatusHelp);
-    add_boot_options(*run, raw);
-    add_machine_options(*run, raw);
-    add_device_options(*run, raw.devices);
-    add_spe_options(*run, raw.spe);
-    add_host_trace_option(*run, raw.host_trace);
-    add_exec_options(*run, raw.exec);
+    add_run_options(*run, raw);
     const ManageCommandLine manage(app);
+    const MatrixCommandLine matrix(app);
     CLI::App* version = app.add_subcommand("version", "Print the version");
     CLI::App* help = app.add_subcommand("help", "Print this help");
+    const DocumentCommandLine documents(*help);
 
     std::vector<std::string> reversed(arguments.rbegin(), arguments.rend());  // the order CLI11 wants
     try {
         app.parse(std::move(reversed));
     } catch (const CLI::CallForHelp&) {
         const auto chosen = app.get_subcommands();
-        return Command{Command::Kind::print, {}, {}, (chosen.empty() ? &app : chosen.front())->help()};
+        return Command{Command::Kind::print, {}, {}, (chosen.empty() ? &app : chosen.front())->help(), {}};
     } catch (const CLI::CallForVersion&) {
-        return Command{Command::Kind::print, {}, {}, "vmm " VMM_VERSION "\n"};
+        return Command{Command::Kind::print, {}, {}, "vmm " VMM_VERSION "\n", {}};
     } catch (const CLI::ParseError& error) {
         const auto chosen = app.get_subcommands();
         return fail_usage("{} (see 'vmm {} --help')", first_line(error.what()),
                           chosen.empty() ? "run" : chosen.front()->get_name());
     }
     if (version->parsed()) {
-        return Command{Command::Kind::print, {}, {}, "vmm " VMM_VERSION "\n"};
+        return Command{Command::Kind::print, {}, {}, "vmm " VMM_VERSION "\n", {}};
     }
     if (auto managed = manage.command()) {
         VMM_TRY(ManageCommand command, *std::move(managed));
-        return Command{Command::Kind::manage, {}, std::move(command), {}};
+        return Command{Command::Kind::manage, {}, std::move(command), {}, {}};
+    }
+    if (auto planned = matrix.command()) {
+        VMM_TRY(MatrixCommand command, *std::move(planned));
+        return Command{Command::Kind::matrix, {}, {}, {}, std::move(command)};
     }
     if (!run->parsed() || help->parsed()) {
-        return Command{Command::Kind::print, {}, {}, app.help()};
+        return Command{Command::Kind::print, {}, {}, documents.text(app), {}};
     }
     if (raw.spe.asks_for_features()) {
-        return Command{Command::Kind::print, {}, {}, spe::feature_table()};
+        return Command{Command::Kind::print, {}, {}, spe::feature_table(), {}};
     }
     VMM_TRY(MachineConfig config, check(raw, host));
-    return Command{Command::Kind::run, std::move(config), {}, {}};
+    return Command{Command::Kind::run, std::move(config), {}, {}, {}};
 }
 
 }  // namespace vmm

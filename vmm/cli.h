@@ -4,10 +4,12 @@
 
 #include <span>
 #include <string>
+#include <vector>
 
 #include "vmm/base/result.h"
 #include "vmm/config.h"
 #include "vmm/manage.h"
+#include "vmm/matrix/matrix_command.h"
 
 namespace vmm {
 
@@ -19,14 +21,23 @@ struct HostFacts {
 HostFacts host_facts();
 
 struct Command {
-    enum class Kind : u8 { run, manage, print } kind = Kind::print;
+    enum class Kind : u8 { run, manage, matrix, print } kind = Kind::print;
     MachineConfig config;  // for run
     ManageCommand manage;  // for manage
     std::string text;      // for print
+    MatrixCommand matrix;  // for matrix
 };
 
 /// `arguments` is argv without the program name. An error is one line that names the option, the value and
 /// what would be accepted.
 Result<Command> parse_command_line(std::span<const char* const> arguments, const HostFacts& host);
+
+/// An option of `vmm run`.
+struct RunOption {
+    std::string name;  // the long one, without --
+    bool flag = false;
+    bool repeatable = false;
+};
+std::vector<RunOption> run_options();
 
 }  // namespace vmm

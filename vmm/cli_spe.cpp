@@ -62,11 +62,11 @@ void add_spe_options(CLI::App& run, RawSpeOptions& raw) {
     run.add_option("--spe-version", raw.version, "1.0 to 1.4 (default 1.2)")->type_name("VERSION");
     run.add_option("--spe-pin", raw.pin,
                    "How buffers are pinned: auto, uring, mlock, populate or off (default auto)")
-        ->type_name("HOW");
+        ->type_name("auto|uring|mlock|populate|off");
     run.add_option("--spe-pin-policy", raw.pin_policy,
                    "What is pinned: lazy (a few MiB ahead of the records), eager (a buffer when it is "
                    "enabled) or all (RAM, at start) (default eager)")
-        ->type_name("WHAT");
+        ->type_name("lazy|eager|all");
     run.add_option("--spe-pin-age", raw.pin_age,
                    "Unpin buffers that were not enabled for this many seconds (default 30; 0 = never)")
         ->type_name("SECONDS");
@@ -76,11 +76,11 @@ void add_spe_options(CLI::App& run, RawSpeOptions& raw) {
     run.add_option("--spe-pin-shortage", raw.pin_shortage,
                    "When a buffer cannot be pinned: degrade (weaker or no pins), inject (tell the guest) or "
                    "stop (pause until there is room) (default degrade)")
-        ->type_name("WHAT");
+        ->type_name("degrade|inject|stop");
     run.add_option("--spe-model", raw.model,
                    "Caches, TLBs and predictor behind the records: basic (default) or detailed (slow while "
                    "profiling)")
-        ->type_name("MODEL");
+        ->type_name("basic|detailed");
     run.add_option("--spe-features", raw.features,
                    "Optional features and ID fields, such as ernd=1,count-size=16; help prints them all")
         ->type_name("LIST");
@@ -91,7 +91,7 @@ void add_spe_options(CLI::App& run, RawSpeOptions& raw) {
            "--spe-faults", raw.faults,
            "When a bad page of the buffer faults: lazy, when it is written (default); eager, when the buffer "
            "is enabled")
-        ->type_name("WHEN");
+        ->type_name("lazy|eager");
     run.add_option("--spe-ppi", raw.ppi,
                    "INTID of the profiling interrupt, 16 to 31 (default 21, which is PPI 5)")
         ->type_name("INTID");
@@ -99,7 +99,7 @@ void add_spe_options(CLI::App& run, RawSpeOptions& raw) {
         ->type_name("LIST");
     run.add_option("--spe-owner", raw.owner,
                    "Who owns the buffer: el1 (default), or higher: PMBIDR_EL1.P is 1 and EL1 cannot profile")
-        ->type_name("WHO");
+        ->type_name("el1|higher");
 }
 
 namespace {

@@ -10,6 +10,7 @@
 #include "vmm/control_socket.h"
 #include "vmm/host_events.h"
 #include "vmm/machine.h"
+#include "vmm/matrix/cli_matrix.h"
 #include "vmm/run_end.h"
 #include "vmm/run_report.h"
 
@@ -81,6 +82,10 @@ int run(std::span<const char* const> arguments) {
         const auto done = run_manage(command->manage);
         return done ? static_cast<int>(std::fflush(stdout) == 0 ? ExitStatus::ok : ExitStatus::host_error)
                     : report(done.error());
+    }
+    if (command->kind == Command::Kind::matrix) {
+        const auto status = run_matrix(command->matrix, host_facts());
+        return status ? *status : report(status.error());
     }
     return run_guest(command->config);
 }

@@ -37,7 +37,7 @@ ManageCommandLine::ManageCommandLine(CLI::App& app) {
         add(*spe_, "stop", "The guest's profiling goes without effect from now on", Action::spe_stop);
     stop.add_option("--mode", mode_,
                     "trap: that is all (default); exit: and pause the guest when it profiles")
-        ->type_name("MODE");
+        ->type_name("trap|exit");
     add_targets(stop, false);
     add_targets(add(*spe_, "resume", "Profiling takes effect again", Action::spe_resume), false);
 }

@@ -9,6 +9,7 @@
 
 #include "vmm/output_file.h"
 #include "vmm/scripted_run.h"
+#include "vmm/xml.h"
 
 #ifndef VMM_VERSION
 #define VMM_VERSION "unknown"
@@ -98,32 +99,6 @@ Json console_of(const ExecConfig& exec, const ConsoleWatch* console) {
                 {"warnings", console->warnings()},
                 {"last_lines", console->last_lines(kShownLines)},
                 {"log", text_or_null(exec.console_log)}};
-}
-
-/// What XML can hold of bytes that a guest chose.
-std::string xml(const std::string& bytes) {
-    const std::string text =
-        Json::parse(Json(bytes).dump(-1, ' ', false, Json::error_handler_t::replace)).get<std::string>();
-    std::string out;
-    for (std::size_t at = 0; at < text.size(); ++at) {
-        const char c = text[at];
-        switch (c) {
-            case '&': out += "&amp;"; break;
-            case '<': out += "&lt;"; break;
-            case '>': out += "&gt;"; break;
-            case '"': out += "&quot;"; break;
-            case '\n': out += "&#10;"; break;
-            case '\t': out += "&#9;"; break;
-            default:
-                if (text.compare(at, 2, "\xEF\xBF") == 0 && static_cast<u8>(text[at + 2]) >= 0xBE) {
-                    out += '?';  // U+FFFE and U+FFFF
-                    at += 2;
-                } else {
-                    out += static_cast<unsigned char>(c) < ' ' || c == 127 ? '?' : c;
-                }
-        }
-    }
-    return out;
 }
 
 std::string element(const char* name, const std::string& message, const std::string& type, const std::string& text) {

@@ -10,6 +10,7 @@ find_package(ZLIB REQUIRED)
 pkg_check_modules(liburing REQUIRED IMPORTED_TARGET liburing>=2.3)
 pkg_check_modules(zstd REQUIRED IMPORTED_TARGET libzstd)
 pkg_check_modules(lzma REQUIRED IMPORTED_TARGET liblzma)
+pkg_check_modules(tomlplusplus REQUIRED IMPORTED_TARGET tomlplusplus)
 
 # libfdt ships neither a .pc file nor a CMake package in Debian 12.
 find_path(FDT_INCLUDE_DIR libfdt.h REQUIRED)
