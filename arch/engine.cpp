@@ -460,6 +460,10 @@ u64 Engine::ops_executed() const {
     return impl_->total_before + impl_->executed_in_segment();
 }
 
+bool Engine::translates() const {
+    return impl_->translator != nullptr;
+}
+
 void Engine::invalidate_code_page(u64 pa_page) {
     if (impl_->code.has_code(pa_page)) {
         impl_->code.invalidate_page(pa_page);
@@ -499,6 +503,10 @@ RunResult Vcpu::run(u64 budget) {
 
 u64 Vcpu::ops_executed() const {
     return engine_->ops_executed();
+}
+
+bool Vcpu::translates() const {
+    return engine_->translates();
 }
 
 void Vcpu::observer_changed() {

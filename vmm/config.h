@@ -73,6 +73,12 @@ struct ControlConfig {
     bool name_given = false;  // then nobody else may have that name
 };
 
+/// How guest code is executed. Results are the same.
+enum class EngineKind : u8 {
+    translator,   // what is executed often becomes host code, where the host has a translator
+    interpreter,  // none of it does
+};
+
 struct MachineConfig {
     std::string name;
     ControlConfig control;
@@ -95,6 +101,7 @@ struct MachineConfig {
     SpeConfig spe;
     HostTraceConfig host_trace;
     ClockKind clock = ClockKind::host;
+    EngineKind engine = EngineKind::translator;
     u64 timeout_seconds = 0;  // 0: none
     ExecConfig exec;
     std::string result;  // a file for the result as JSON; empty: none
