@@ -80,7 +80,10 @@ std::string roff(std::string_view text) {
         if (line_start && (c == '.' || c == '\'')) {
             out += "\\&";
         }
-        out += c == '\\' ? "\\e" : c == '-' ? "\\-" : c == '[' || c == '|' ? std::string("\\:") + c : std::string(1, c);
+        out += c == '\\'              ? "\\e"
+               : c == '-'             ? "\\-"
+               : c == '[' || c == '|' ? std::string("\\:") + c
+                                      : std::string(1, c);
         line_start = c == '\n';
     }
     return out;
@@ -111,7 +114,8 @@ std::string man_option(const CLI::Option& option) {
 
 std::string positionals(const CLI::App& app) {
     std::string text;
-    for (const CLI::Option* option : app.get_options([](const CLI::Option* each) { return each->get_positional(); })) {
+    for (const CLI::Option* option :
+         app.get_options([](const CLI::Option* each) { return each->get_positional(); })) {
         text += " [" + option->get_name(true, false) + "]";
     }
     return text;
@@ -155,7 +159,8 @@ std::string value_arm(const std::string& command, const CLI::Option& option) {
     std::string kind;
     const std::string type = option.get_type_name();
     const auto begins = [&](std::string_view word) {
-        return type == word || type.starts_with(std::string(word) + "[") || type.starts_with(std::string(word) + ",");
+        return type == word || type.starts_with(std::string(word) + "[") ||
+               type.starts_with(std::string(word) + ",");
     };
     if (const auto words = choices(option); !words.empty()) {
         kind = fmt::format("COMPREPLY=($(compgen -W \"{}\" -- \"$cur\"))", fmt::join(words, " "));
@@ -166,7 +171,8 @@ std::string value_arm(const std::string& command, const CLI::Option& option) {
     } else if (type == "NAME" && command != "run") {
         kind = "_vmm_guests";
     }
-    return fmt::format("        {})\n            {}\n            return ;;\n", patterns, kind.empty() ? ":" : kind);
+    return fmt::format("        {})\n            {}\n            return ;;\n", patterns,
+                       kind.empty() ? ":" : kind);
 }
 
 struct Tables {
@@ -188,10 +194,13 @@ void complete_commands(const CLI::App& app, const std::string& path, Tables& tab
         }
     }
     const auto positional = app.get_options([](const CLI::Option* each) { return each->get_positional(); });
-    const char* others = positional.empty() ? ":" : positional.front()->get_name(true, false) == "NAME" ? "_vmm_guests" : "_vmm_files -f";
+    const char* others = positional.empty()                                    ? ":"
+                         : positional.front()->get_name(true, false) == "NAME" ? "_vmm_guests"
+                                                                               : "_vmm_files -f";
     tables.options += fmt::format("        \"{}\") words=\"{}\" others=\"{}\" ;;\n", path, words, others);
     for (const CLI::App* command : commands_of(app)) {
-        complete_commands(*command, path.empty() ? command->get_name() : path + " " + command->get_name(), tables);
+        complete_commands(*command, path.empty() ? command->get_name() : path + " " + command->get_name(),
+                          tables);
     }
 }
 
@@ -207,11 +216,12 @@ std::string DocumentCommandLine::text(const CLI::App& app) const {
 }
 
 std::string man_page(const CLI::App& app) {
-    std::string text = fmt::format(".TH VMM 1 \"\" \"{}\" \"User Commands\"\n.ad l\n.SH NAME\nvmm \\- runs arm64 guests\n.SH SYNOPSIS\n",
-                                   roff(app.version()));
+    std::string text = fmt::format(
+        ".TH VMM 1 \"\" \"{}\" \"User Commands\"\n.ad l\n.SH NAME\nvmm \\- runs arm64 guests\n.SH SYNOPSIS\n",
+        roff(app.version()));
     for (const CLI::App* command : commands_of(app)) {
-        text += fmt::format("{}.B vmm {}\n[options]{}\n", command == commands_of(app).front() ? "" : ".br\n", roff(command->get_name()),
-                            roff(positionals(*command)));
+        text += fmt::format("{}.B vmm {}\n[options]{}\n", command == commands_of(app).front() ? "" : ".br\n",
+                            roff(command->get_name()), roff(positionals(*command)));
     }
     text += ".SH DESCRIPTION\n" + roff(app.get_description()) + ".\n.SH OPTIONS\n";
     for (const CLI::Option* option : options_of(app)) {
@@ -238,11 +248,13 @@ std::string bash_completion(const CLI::App& app) {
            "    mapfile -t COMPREPLY < <(compgen \"$1\" -- \"$cur\")\n"
            "}\n"
            "_vmm_guests() {\n"
-           "    COMPREPLY=($(compgen -W \"$(vmm list 2>/dev/null | while read -r _ name _; do echo \"$name\"; done | tail -n +2)\" "
+           "    COMPREPLY=($(compgen -W \"$(vmm list 2>/dev/null | while read -r _ name _; do echo "
+           "\"$name\"; done | tail -n +2)\" "
            "-- \"$cur\"))\n"
            "}\n"
            "_vmm() {\n"
-           "    local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} command= words= others=: word\n"
+           "    local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} command= words= "
+           "others=: word\n"
            "    COMPREPLY=()\n"
            "    if [[ $cur == = ]]; then  # --option= is three words here\n"
            "        cur=\n"

@@ -12,6 +12,7 @@
 #include "vmm/matrix/matrix_run.h"
 #include "vmm/matrix/slurm.h"
 #include "vmm/output_file.h"
+#include "vmm/run_report.h"
 
 namespace vmm {
 
@@ -44,15 +45,18 @@ Result<std::string> output_folder(const MatrixCommand& command) {
     if (!command.slurm.empty()) {
         return absolute(command.slurm);
     }
-    return absolute(command.output.empty() ? fs::path(command.file).stem().string() + "-results" : command.output);
+    return absolute(command.output.empty() ? fs::path(command.file).stem().string() + "-results"
+                                           : command.output);
 }
 
 /// Table, JUnit file and exit status.
-Result<int> tell(const MatrixCommand& command, const MatrixPlan& plan, const MatrixOutcome& outcome, f64 seconds) {
+Result<int> tell(const MatrixCommand& command, const MatrixPlan& plan, const MatrixOutcome& outcome,
+                 f64 seconds) {
     std::fputs(matrix_table(outcome.results, seconds).c_str(), stdout);
     const std::string path = command.junit.empty() ? plan.output + "/junit.xml" : command.junit;
     const std::string junit = matrix_junit(plan.name, outcome.results, seconds);
-    if (const auto written = write_file(path, {reinterpret_cast<const u8*>(junit.data()), junit.size()}); !written) {
+    if (const auto written = write_file(path, {reinterpret_cast<const u8*>(junit.data()), junit.size()});
+        !written) {
         return fail("--junit \"{}\": {}", path, written.error().text);
     }
     if (std::fflush(stdout) != 0) {
@@ -81,10 +85,11 @@ Result<int> collect(const MatrixCommand& command) {
 Result<int> emit_slurm(const MatrixCommand& command, const MatrixPlan& plan) {
     VMM_TRY_VOID(prepare_output(plan));
     VMM_TRY_VOID(write_slurm(plan, command.jobs));
-    std::printf("%s\n", fmt::format("{} cells. Submit them, wait, and collect the results:\n  sbatch --wait {}; {}",
-                                    plan.cells.size(), shell_quote(plan.output + "/job.sh"),
-                                    shell_quote(plan.output + "/collect.sh"))
-                            .c_str());
+    std::printf("%s\n",
+                fmt::format("{} cells. Submit them, wait, and collect the results:\n  sbatch --wait {}; {}",
+                            plan.cells.size(), shell_quote(plan.output + "/job.sh"),
+                            shell_quote(plan.output + "/collect.sh"))
+                    .c_str());
     return 0;
 }
 
@@ -102,15 +107,20 @@ MatrixCommandLine::MatrixCommandLine(CLI::App& app) {
     app_ = app.add_subcommand("matrix", "Run kernels x CPU models x SPE settings x commands, as a file says");
     app_->footer(kExitStatusHelp);
     app_->add_option("FILE", raw_.file, "The matrix, in TOML");
-    app_->add_option("-j,--jobs", jobs_, "Most runs at a time (default: the host's online CPUs / the guests')")
+    app_->add_option("-j,--jobs", jobs_,
+                     "Most runs at a time (default: the host's online CPUs / the guests')")
         ->type_name("N");
-    app_->add_option("-o,--output", raw_.output, "Folder of the results (default: NAME-results for NAME.toml)")
+    app_->add_option("-o,--output", raw_.output,
+                     "Folder of the results (default: NAME-results for NAME.toml)")
         ->type_name("DIR");
-    app_->add_option("--junit", raw_.junit, "JUnit XML file (default: junit.xml in the folder of the results)")
+    app_->add_option("--junit", raw_.junit,
+                     "JUnit XML file (default: junit.xml in the folder of the results)")
         ->type_name("FILE");
     app_->add_flag("--list", raw_.list, "Print the names of the cells");
-    app_->add_option("--slurm", raw_.slurm, "Run nothing; write a Slurm job array and its collector to DIR")->type_name("DIR");
-    app_->add_option("--collect", raw_.collect, "Run nothing; tell what the cells have left in DIR")->type_name("DIR");
+    app_->add_option("--slurm", raw_.slurm, "Run nothing; write a Slurm job array and its collector to DIR")
+        ->type_name("DIR");
+    app_->add_option("--collect", raw_.collect, "Run nothing; tell what the cells have left in DIR")
+        ->type_name("DIR");
 }
 
 std::optional<Result<MatrixCommand>> MatrixCommandLine::command() const {
@@ -138,6 +148,9 @@ std::optional<Result<MatrixCommand>> MatrixCommandLine::command() const {
 }
 
 Result<int> run_matrix(const MatrixCommand& command, const HostFacts& host) {
+    MachineConfig reports;
+    reports.junit = command.junit;
+    VMM_TRY_VOID(check_reports(reports));  // not after an hour of runs
     if (!command.collect.empty()) {
         return collect(command);
     }
@@ -154,8 +167,10 @@ Result<int> run_matrix(const MatrixCommand& command, const HostFacts& host) {
     }
     VMM_TRY_VOID(prepare_output(plan));
     const auto started = std::chrono::steady_clock::now();
-    VMM_TRY(const MatrixOutcome outcome, run_cells(plan, command.jobs == 0 ? default_jobs(plan, host) : command.jobs));
-    return tell(command, plan, outcome, std::chrono::duration<f64>(std::chrono::steady_clock::now() - started).count());
+    VMM_TRY(const MatrixOutcome outcome,
+            run_cells(plan, command.jobs == 0 ? default_jobs(plan, host) : command.jobs));
+    return tell(command, plan, outcome,
+                std::chrono::duration<f64>(std::chrono::steady_clock::now() - started).count());
 }
 
 }  // namespace vmm

@@ -67,8 +67,12 @@ class Loader {
 
   private:
     template <class... Args>
-    tl::unexpected<Error> wrong(const toml::source_position& at, fmt::format_string<Args...> format, Args&&... args) const {
-        return fail_usage("{}:{}:{}: {}", file_, at.line, at.column, fmt::format(format, std::forward<Args>(args)...));
+    tl::unexpected<Error> wrong(const toml::source_position& at, fmt::format_string<Args...> format,
+                                Args&&... args) const {
+        std::string text = fmt::format(format, std::forward<Args>(args)...);
+        const auto not_shown = [](char c) { return static_cast<unsigned char>(c) < ' ' || c == 127; };
+        std::replace_if(text.begin(), text.end(), not_shown, '?');
+        return fail_usage("{}:{}:{}: {}", file_, at.line, at.column, text);
     }
     Result<> read_top(const toml::table& top);
     Result<> read_axis(const toml::node& node, std::size_t axis);
@@ -110,8 +114,8 @@ Result<std::string> Loader::read_text(const std::string& key, const toml::node& 
 }
 
 Result<Setting> Loader::read_setting(const std::string& key, const toml::node& node) const {
-    const auto option =
-        std::find_if(options_.begin(), options_.end(), [&](const RunOption& each) { return each.name == key; });
+    const auto option = std::find_if(options_.begin(), options_.end(),
+                                     [&](const RunOption& each) { return each.name == key; });
     const toml::source_position at = node.source().begin;
     if (contains(kOwnOptions, key)) {
         return wrong(at, "\"{}\": vmm matrix gives each run its own --{}", key, key);
@@ -166,9 +170,10 @@ Result<AxisValue> Loader::read_value(const toml::table& table, const char* axis)
     value.at = table.source().begin;
     VMM_TRY(value.name, read_text("name", *name));
     if (!valid_guest_name(value.name)) {
-        return wrong(name->source().begin,
-                     "name \"{}\": must be 1 to 64 letters, digits or . _ + -, and begin with a letter, digit, _ or +",
-                     value.name);
+        return wrong(
+            name->source().begin,
+            "name \"{}\": must be 1 to 64 letters, digits or . _ + -, and begin with a letter, digit, _ or +",
+            value.name);
     }
     VMM_TRY(value.settings, read_settings(table, true));
     return value;
@@ -184,7 +189,8 @@ Result<> Loader::read_axis(const toml::node& node, std::size_t axis) {
         VMM_TRY(AxisValue value, read_value(*each.as_table(), key));
         for (const AxisValue& other : axes_[axis]) {
             if (other.name == value.name) {
-                return wrong(value.at, "[[{}]]: there is another \"{}\" in line {}", key, value.name, other.at.line);
+                return wrong(value.at, "[[{}]]: there is another \"{}\" in line {}", key, value.name,
+                             other.at.line);
             }
         }
         axes_[axis].push_back(std::move(value));
@@ -198,13 +204,15 @@ Result<> Loader::read_exclusion(const std::string& key, const toml::node& node, 
         ++axis;
     }
     if (axis == kAxes.size()) {
-        return wrong(node.source().begin, "[[exclude]]: \"{}\" is none of kernels, cpu-models, spe, commands", key);
+        return wrong(node.source().begin, "[[exclude]]: \"{}\" is none of kernels, cpu-models, spe, commands",
+                     key);
     }
     const auto add = [&](const toml::node& each) -> Result<> {
         VMM_TRY(const std::string name, read_text(key, each));
         const auto same = [&](const AxisValue& value) { return value.name == name; };
         if (std::none_of(axes_[axis].begin(), axes_[axis].end(), same)) {
-            return wrong(each.source().begin, "[[exclude]]: there is no [[{}]] with the name \"{}\"", key, name);
+            return wrong(each.source().begin, "[[exclude]]: there is no [[{}]] with the name \"{}\"", key,
+                         name);
         }
         exclusion[axis].insert(name);
         return {};
@@ -241,19 +249,22 @@ Result<> Loader::read_exclusions(const toml::node& node) {
 }
 
 Result<> Loader::read_top(const toml::table& top) {
-    for (const auto& [key, node] : top) {
-        const auto axis = std::find_if(kAxes.begin(), kAxes.end(), [&](const AxisRow& row) { return key.str() == row.key; });
+    for (const auto& [name, node] : top) {
+        const std::string_view key = name.str();
+        const auto axis =
+            std::find_if(kAxes.begin(), kAxes.end(), [&](const AxisRow& row) { return key == row.key; });
         if (axis != kAxes.end()) {
             VMM_TRY_VOID(read_axis(node, static_cast<std::size_t>(axis - kAxes.begin())));
-        } else if (key.str() == "name") {
+        } else if (key == "name") {
             VMM_TRY(name_, read_text("name", node));
-        } else if (key.str() == "run" && node.is_table()) {
+        } else if (key == "run" && node.is_table()) {
             VMM_TRY(common_, read_settings(*node.as_table(), false));
-        } else if (key.str() == "run") {
+        } else if (key == "run") {
             return wrong(node.source().begin, "\"run\": must be a table that begins with [run]");
-        } else if (key.str() != "exclude") {
+        } else if (key != "exclude") {
             return wrong(node.source().begin,
-                         "\"{}\": must be one of name, run, kernels, cpu-models, spe, commands, exclude", key.str());
+                         "\"{}\": must be one of name, run, kernels, cpu-models, spe, commands, exclude",
+                         key);
         }
     }
     for (std::size_t axis = 0; axis < kAxes.size(); ++axis) {
@@ -277,7 +288,8 @@ bool Loader::excluded(const Choice& choice) const {
 }
 
 /// --KEY=VALUE; relative names of files to write lead into the cell's folder.
-std::string Loader::argument(const std::string& cell, const std::string& key, const std::string& value) const {
+std::string Loader::argument(const std::string& cell, const std::string& key,
+                             const std::string& value) const {
     std::string text = contains(kPathOptions, key) ? home_of(value) : value;
     if (contains(kOutputOptions, key)) {
         const std::size_t colon = key == "copy-out" ? value.find(':') : std::string::npos;
@@ -361,18 +373,21 @@ Result<> Loader::make_cells(MatrixPlan& plan) const {
 
 Result<MatrixPlan> Loader::load() {
     toml::table top;
+    std::error_code error;
+    if (fs::is_directory(file_, error)) {
+        return fail_usage("{}: is a folder", file_);
+    }
     try {
         top = toml::parse_file(file_);
-    } catch (const toml::parse_error& error) {
-        const toml::source_position at = error.source().begin;
+    } catch (const toml::parse_error& wrong_text) {
+        const toml::source_position at = wrong_text.source().begin;
         if (!at) {
             return fail_usage("{}: cannot be read", file_);
         }
-        return wrong(at, "{}", error.description());
+        return wrong(at, "{}", wrong_text.description());
     }
     VMM_TRY_VOID(read_top(top));
     MatrixPlan plan;
-    std::error_code error;
     const fs::path path = fs::absolute(file_, error);
     plan.name = name_.empty() ? path.stem().string() : name_;
     plan.directory = path.parent_path().string();

@@ -12,8 +12,9 @@ namespace vmm {
 
 /// One run.
 struct MatrixCell {
-    std::string name;                    // KERNEL[/CPU-MODEL][/SPE]/COMMAND; also its folder in the output folder
-    std::vector<std::string> arguments;  // of vmm, "run" first; without those that name the cell's own result files
+    std::string name;  // KERNEL[/CPU-MODEL][/SPE]/COMMAND; also its folder in the output folder
+    std::vector<std::string>
+        arguments;  // of vmm, "run" first; without those that name the cell's own result files
     unsigned cpus = 0;
     u64 memory = 0;  // bytes
 };

@@ -46,7 +46,9 @@ std::string last_line(std::string text) {
 
 /// What a guest printed must not move the cursor of who reads the table.
 std::string printable(std::string text) {
-    std::replace_if(text.begin(), text.end(), [](char c) { return static_cast<unsigned char>(c) < ' ' || c == 127; }, ' ');
+    std::replace_if(
+        text.begin(), text.end(), [](char c) { return static_cast<unsigned char>(c) < ' ' || c == 127; },
+        ' ');
     return text;
 }
 
@@ -69,8 +71,8 @@ void read_result(const Json& result, CellResult& cell) {
 }
 
 std::string test_case(const std::string& name, const CellResult& result) {
-    std::string text = fmt::format("    <testcase classname=\"{}\" name=\"{}\" time=\"{:.3f}\"", xml(name), xml(result.name),
-                                   result.seconds);
+    std::string text = fmt::format("    <testcase classname=\"{}\" name=\"{}\" time=\"{:.3f}\"", xml(name),
+                                   xml(result.name), result.seconds);
     if (result.passed()) {
         return text + "/>\n";
     }
@@ -79,7 +81,8 @@ std::string test_case(const std::string& name, const CellResult& result) {
         text += "      <skipped/>\n";
     } else {
         const char* element = result.kind == "command-failed" ? "failure" : "error";
-        text += fmt::format("      <{} message=\"{}\" type=\"{}\"/>\n", element, xml(result.text), xml(result.kind));
+        text += fmt::format("      <{} message=\"{}\" type=\"{}\"/>\n", element, xml(result.text),
+                            xml(result.kind));
     }
     if (!result.out.empty()) {
         text += fmt::format("      <system-out>{}</system-out>\n", xml(result.out));
@@ -91,8 +94,8 @@ std::string test_case(const std::string& name, const CellResult& result) {
 }
 
 std::size_t count(const std::vector<CellResult>& results, std::string_view kind) {
-    return static_cast<std::size_t>(
-        std::count_if(results.begin(), results.end(), [&](const CellResult& result) { return result.kind == kind; }));
+    return static_cast<std::size_t>(std::count_if(
+        results.begin(), results.end(), [&](const CellResult& result) { return result.kind == kind; }));
 }
 
 }  // namespace
@@ -121,9 +124,12 @@ Result<> prepare_output(const MatrixPlan& plan) {
         }
         cells.push_back(Json{{"name", cell.name}, {"arguments", cell_arguments(plan, cell)}});
     }
-    const std::string text = Json{{"schema", kManifestSchema}, {"name", plan.name}, {"directory", plan.directory},
+    const std::string text = Json{{"schema", kManifestSchema},
+                                  {"name", plan.name},
+                                  {"directory", plan.directory},
                                   {"cells", std::move(cells)}}
-                                 .dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
+                                 .dump(2, ' ', false, Json::error_handler_t::replace) +
+                             "\n";
     return write_file(plan.output + "/" + kManifest, {reinterpret_cast<const u8*>(text.data()), text.size()});
 }
 
@@ -172,7 +178,8 @@ Result<MatrixPlan> read_manifest(const std::string& output) {
 
 std::string cell_line(const CellResult& result) {
     return fmt::format("{} {} {:.1f} s{}{}{}", result.passed() ? "PASS" : "FAIL", result.name, result.seconds,
-                       result.passed() ? "" : " " + result.kind, result.text.empty() ? "" : ": ", result.text);
+                       result.passed() ? "" : " " + result.kind, result.text.empty() ? "" : ": ",
+                       result.text);
 }
 
 std::string matrix_table(const std::vector<CellResult>& results, f64 seconds) {
@@ -180,7 +187,8 @@ std::string matrix_table(const std::vector<CellResult>& results, f64 seconds) {
     for (const CellResult& result : results) {
         width = std::max(width, result.name.size());
     }
-    std::string text = fmt::format("{:<{}}  {:<14} {:>6} {:>8}\n", "CELL", width, "RESULT", "STATUS", "SECONDS");
+    std::string text =
+        fmt::format("{:<{}}  {:<14} {:>6} {:>8}\n", "CELL", width, "RESULT", "STATUS", "SECONDS");
     for (const CellResult& result : results) {
         const bool ran = result.kind != "no-result" && result.kind != "not-run";
         const std::string status = ran ? std::to_string(result.status) : "-";
@@ -190,17 +198,19 @@ std::string matrix_table(const std::vector<CellResult>& results, f64 seconds) {
     }
     const std::size_t passed = count(results, "ok");
     const std::size_t skipped = count(results, "not-run");
-    return text + fmt::format("{} cells: {} passed, {} failed, {} not run, {:.1f} s\n", results.size(), passed,
-                              results.size() - passed - skipped, skipped, seconds);
+    return text + fmt::format("{} cells: {} passed, {} failed, {} not run, {:.1f} s\n", results.size(),
+                              passed, results.size() - passed - skipped, skipped, seconds);
 }
 
 std::string matrix_junit(const std::string& name, const std::vector<CellResult>& results, f64 seconds) {
     const std::size_t failures = count(results, "command-failed");
     const std::size_t skipped = count(results, "not-run");
     std::string text = fmt::format(
-        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites>\n  <testsuite name=\"{}\" tests=\"{}\" failures=\"{}\" "
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites>\n  <testsuite name=\"{}\" tests=\"{}\" "
+        "failures=\"{}\" "
         "errors=\"{}\" skipped=\"{}\" time=\"{:.3f}\">\n",
-        xml(name), results.size(), failures, results.size() - count(results, "ok") - failures - skipped, skipped, seconds);
+        xml(name), results.size(), failures, results.size() - count(results, "ok") - failures - skipped,
+        skipped, seconds);
     for (const CellResult& result : results) {
         text += test_case(name, result);
     }

@@ -28,6 +28,7 @@ class BlockedSignals {
         for (const int signal : {SIGCHLD, SIGINT, SIGTERM, SIGHUP}) {
             ::sigaddset(&set_, signal);
         }
+        ::signal(SIGCHLD, SIG_DFL);  // where it is ignored, children end unseen
         ::sigprocmask(SIG_BLOCK, &set_, &before_);
     }
     BlockedSignals(const BlockedSignals&) = delete;
@@ -100,16 +101,16 @@ class Runner {
 };
 
 /// In the child: standard input, output and error, signals, folder, and the program. Does not come back.
-[[noreturn]] void become(const std::string& folder, const char* directory, char* const* arguments, const sigset_t& signals,
-                         pid_t parent) {
+[[noreturn]] void become(const std::string& folder, const char* directory, char* const* arguments,
+                         const sigset_t& signals, pid_t parent) {
     ::setpgid(0, 0);  // Ctrl-C is for the matrix, which then stops its runs
     ::prctl(PR_SET_PDEATHSIG, SIGTERM);
     ::sigprocmask(SIG_SETMASK, &signals, nullptr);
     const int in = ::open("/dev/null", O_RDONLY);
     const int out = ::open((folder + "/stdout").c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
     const int err = ::open((folder + "/stderr").c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-    if (::getppid() == parent && in >= 0 && out >= 0 && err >= 0 && ::dup2(in, 0) >= 0 && ::dup2(out, 1) >= 0 &&
-        ::dup2(err, 2) >= 0 && ::chdir(directory) == 0) {
+    if (::getppid() == parent && in >= 0 && out >= 0 && err >= 0 && ::dup2(in, 0) >= 0 &&
+        ::dup2(out, 1) >= 0 && ::dup2(err, 2) >= 0 && ::chdir(directory) == 0) {
         ::execv("/proc/self/exe", arguments);
         ::perror("vmm: cannot start");
     }
@@ -200,10 +201,13 @@ void Runner::kill_late() {
 void Runner::show() const {
     std::string running;
     for (const auto& [pid, child] : children_) {
-        const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(Clock::now() - child.started).count();
+        const auto seconds =
+            std::chrono::duration_cast<std::chrono::seconds>(Clock::now() - child.started).count();
         running += fmt::format(" {} ({} s)", plan_.cells[child.cell].name, seconds);
     }
-    status_.show(children_.empty() ? "" : fmt::format("[{}/{}, {} failed]{}", done_, plan_.cells.size(), failed_, running));
+    status_.show(children_.empty()
+                     ? ""
+                     : fmt::format("[{}/{}, {} failed]{}", done_, plan_.cells.size(), failed_, running));
 }
 
 Result<MatrixOutcome> Runner::run() {
@@ -223,7 +227,8 @@ Result<MatrixOutcome> Runner::run() {
     MatrixOutcome outcome;
     outcome.signal = signal_;
     for (std::size_t n = 0; n < results_.size(); ++n) {
-        outcome.results.push_back(results_[n].value_or(CellResult{plan_.cells[n].name, "not-run", 0, "", 0, "", ""}));
+        outcome.results.push_back(
+            results_[n].value_or(CellResult{plan_.cells[n].name, "not-run", 0, "", 0, "", ""}));
     }
     return outcome;
 }

@@ -35,7 +35,9 @@ Result<> write_script(const std::string& path, const std::string& text) {
 /// What #SBATCH lines can hold of a name.
 std::string job_name(const std::string& name) {
     std::string text = name.substr(0, 64);
-    std::replace_if(text.begin(), text.end(), [](char c) { return std::isalnum(static_cast<unsigned char>(c)) == 0; }, '-');
+    std::replace_if(
+        text.begin(), text.end(), [](char c) { return std::isalnum(static_cast<unsigned char>(c)) == 0; },
+        '-');
     return text;
 }
 
@@ -54,16 +56,19 @@ std::string job_script(const MatrixPlan& plan, unsigned jobs, const std::string&
         cases += " ;;\n";
     }
     std::string text = fmt::format(
-        "#!/bin/sh\n#SBATCH --job-name={}\n#SBATCH --array=0-{}{}\n#SBATCH --cpus-per-task={}\n#SBATCH --mem={}M\n"
+        "#!/bin/sh\n#SBATCH --job-name={}\n#SBATCH --array=0-{}{}\n#SBATCH --cpus-per-task={}\n#SBATCH "
+        "--mem={}M\n"
         "#SBATCH --output=/dev/null\n",
         job_name(plan.name), plan.cells.size() - 1, jobs == 0 ? "" : "%" + std::to_string(jobs), cpus,
         (memory + kOverhead) >> 20);
-    text += "# One cell of the matrix for each array task; the exit status of a task is that of its vmm run.\n";
+    text +=
+        "# One cell of the matrix for each array task; the exit status of a task is that of its vmm run.\n";
     text += "cd " + shell_quote(plan.directory) + " || exit 3\n";
     text += "case ${SLURM_ARRAY_TASK_ID:?must be the number of a cell} in\n" + cases;
     text += "*) echo \"no cell has the number $SLURM_ARRAY_TASK_ID\" >&2; exit 2 ;;\nesac\n";
     text += "rm -f \"$folder/result.json\"\n";
-    return text + "exec " + shell_quote(program) + " \"$@\" </dev/null >\"$folder/stdout\" 2>\"$folder/stderr\"\n";
+    return text + "exec " + shell_quote(program) +
+           " \"$@\" </dev/null >\"$folder/stdout\" 2>\"$folder/stderr\"\n";
 }
 
 }  // namespace
@@ -80,8 +85,8 @@ Result<> write_slurm(const MatrixPlan& plan, unsigned jobs) {
     VMM_TRY(const std::string program, own_path());
     VMM_TRY_VOID(write_script(plan.output + "/job.sh", job_script(plan, jobs, program)));
     const std::string collect =
-        "#!/bin/sh\n# Table, JUnit file and exit status of what the tasks of job.sh have left.\nexec " + shell_quote(program) +
-        " matrix --collect " + shell_quote(plan.output) + " \"$@\"\n";
+        "#!/bin/sh\n# Table, JUnit file and exit status of what the tasks of job.sh have left.\nexec " +
+        shell_quote(program) + " matrix --collect " + shell_quote(plan.output) + " \"$@\"\n";
     return write_script(plan.output + "/collect.sh", collect);
 }
 

@@ -8,6 +8,7 @@ import json
 import os
 import pathlib
 import pty
+import signal
 import subprocess
 import sys
 import tempfile
@@ -60,6 +61,8 @@ cpu-models = ["n1"]
 # What is wrong with a file, and what the one line must have.
 WRONG = [
     ("not TOML", 'x = = 3\n', ":1:5: "),
+    ("a line's end", "x = t\n", ":1:6: Error while parsing boolean: expected 'true', saw 't?'"),
+    ("control characters", '"\\u001b[2Jx" = 1\n' + GOOD, ':1:16: "?[2Jx": must be one of'),
     ("unknown key", GOOD + '[kernel]\n', ':7:1: "kernel": must be one of name, run, kernels'),
     ("no commands", KERNEL, "needs at least one [[commands]]"),
     ("unknown option", "[run]\ncpu-count = 3\n" + GOOD, ':2:13: "cpu-count": is not an option'),
@@ -103,7 +106,8 @@ def wrong_files(vmm: str) -> None:
                and result.stderr.count("\n") == 1, f"{what}: {result.returncode} {result.stderr.strip()}")
     expect(not pathlib.Path("wrong-results").exists(), "nothing is made for a wrong file")
     for what, status, *arguments in (("no file", 2, "none.toml"), ("nothing", 2), ("jobs", 2, "cells.toml", "--jobs", "0"),
-                                     ("collect", 3, "--collect", "."), ("both", 2, "cells.toml", "--collect", "x")):
+                                     ("collect", 3, "--collect", "."), ("both", 2, "cells.toml", "--collect", "x"), ("a folder", 2, "."),
+                                     ("no place for JUnit", 3, "cells.toml", "--junit", "no/where.xml")):
         result = run(vmm, *arguments)
         expect(result.returncode == status and result.stderr.count("\n") == 1, f"{what}: {result.returncode} {result.stderr.strip()}")
 
@@ -133,6 +137,25 @@ def cells(vmm: str) -> None:
            "--collect tells the same")
     (folder / "result.json").write_text("{")
     expect("no-result" in run(vmm, "--collect", "out/deep").stdout, "a damaged result is none")
+
+
+def killed(vmm: str) -> None:
+    """The runs do not outlive a matrix that is killed. SIGCHLD may be ignored, as some parents leave it."""
+    with subprocess.Popen([vmm, "matrix", "long.toml", "--jobs", "1"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                          start_new_session=True) as matrix:
+        runs: list[str] = []
+        deadline = time.monotonic() + 20
+        while not runs and time.monotonic() < deadline:
+            time.sleep(0.1)
+            runs = children(matrix.pid)
+        time.sleep(1)
+        matrix.kill()
+    while any(os.path.exists(f"/proc/{pid}") for pid in runs) and time.monotonic() < deadline + 20:
+        time.sleep(0.1)
+    expect(len(runs) == 1 and not any(os.path.exists(f"/proc/{pid}") for pid in runs), "SIGKILL takes the runs along")
+    result = subprocess.run([vmm, "matrix", "cells.toml"], capture_output=True, text=True, timeout=60, check=False,
+                            preexec_fn=lambda: signal.signal(signal.SIGCHLD, signal.SIG_IGN))
+    expect(result.returncode == 1 and "4 failed" in result.stdout, "SIGCHLD may be ignored")
 
 
 def own_terminal() -> None:
@@ -179,6 +202,7 @@ def main() -> int:
         wrong_files(vmm)
         cells(vmm)
         interrupt(vmm)
+        killed(vmm)
         os.chdir("/")
     return 1 if failures else 0
 
