@@ -6,6 +6,7 @@
 #include <optional>
 #include <utility>
 
+#include "arch/debug_hook.h"
 #include "arch/engine_impl.h"
 
 namespace vmm::arch {
@@ -35,7 +36,7 @@ u64 branch_address(const CpuState& s) {
 
 Engine::Impl::Impl(Vcpu& vcpu) : v(vcpu), code(vcpu.ram()) {
     if (!labels_published()) {
-        loop(Position{}, nullptr);
+        loop(Position{});
     }
     if (vcpu.config.translate_after != 0) {
         translator = Translator::create(vcpu, *this);
@@ -80,7 +81,9 @@ Block* Engine::Impl::decode_block(u64 pa) {
     Op ops[kMaxBlockLength + 1];
     unsigned op_count = 0;
     const unsigned start = static_cast<unsigned>((pa & ~kPageMask) >> 2);
-    const unsigned length = lower_block(v, v.ram().host(pa & kPageMask, kPageSize), start, ops, op_count);
+    const DebugHook* const hook = v.debug_hook();
+    const unsigned most = hook != nullptr ? hook->block_limit(start, kMaxBlockLength) : kMaxBlockLength;
+    const unsigned length = lower_block(v, v.ram().host(pa & kPageMask, kPageSize), start, most, ops, op_count);
     Block* block = code.add(pa, op_count);
     if (block == nullptr) {
         clear_code = true;
@@ -92,6 +95,12 @@ Block* Engine::Impl::decode_block(u64 pa) {
     if (translator != nullptr) {
         block->enter = code_of(HotOp::enter_cold);
         block->native = translator->untranslated();
+    }
+    if (hook != nullptr && hook->marked(start)) {
+        // Never executed in the loop: run_debugged() looks whether it is the breakpoint.
+        block->ops()->index = static_cast<u16>(start);
+        block->ops()->code = code_of(HotOp::stop_here);
+        block->enter = block->ops()->code;
     }
     return block;
 }
@@ -111,13 +120,8 @@ void Engine::Impl::heat_up(Block& block) {
     }
 }
 
-bool Engine::Impl::has_counted_code(Block& block) {
-    return translator != nullptr && block.native != translator->untranslated() &&
-           (block.native_counted != nullptr || translator->translate_counted(block));
-}
-
 void Engine::Impl::connect(Block* target) {
-    if (exit_link != nullptr && target->native != translator->untranslated()) {
+    if (target->native != translator->untranslated()) {
         *exit_link = target->native;
     }
 }
@@ -275,7 +279,7 @@ LoopExit Engine::Impl::run_exactly() {
     Position from = take_resume();  // when empty, at PC
     for (;;) {
         const bool fits = from.op == nullptr || from.remaining() <= budget;
-        const LoopExit exit = fits ? loop(from, entry_at(from)) : run_part(from);
+        const LoopExit exit = fits ? loop(from) : run_part(from);
         if (exit == LoopExit::stop_here && budget == 0) {
             return LoopExit::budget;
         }
@@ -313,12 +317,9 @@ LoopExit Engine::Impl::run_part(const Position& from) {
     }
     const u64 page_va = v.s.pc & kPageMask;
     LoopExit exit = LoopExit::stop_here;
-    if (from.op == from.block->ops() && has_counted_code(*from.block)) {
-        ops_to_stop = static_cast<u64>(stop - from.op);
-        exit = loop(from, from.block->native_counted);
-    } else {
+    {
         const StopMark mark(code, *stop);
-        exit = loop(from, nullptr);
+        exit = loop(from);
     }
     if (exit != LoopExit::stop_here) {
         return exit;
@@ -378,9 +379,46 @@ LoopExit Engine::Impl::run_sampled() {
     return to_loop_exit(result);
 }
 
+/// What the debug hook makes of the next operation. nullopt: nothing, and the loop may run blocks; it comes back in front
+/// of what may be a breakpoint.
+std::optional<LoopExit> Engine::Impl::run_debugged(u64 limit) {
+    DebugHook& hook = *v.debug_hook();
+    const u64 pc = branch_address(v.s);
+    if (hook.stops_before(pc)) {
+        return LoopExit::debug;
+    }
+    OpObserver* const observer = v.observer();
+    const u64 until_sample = observer != nullptr ? observer->ops_until_sample() : kNoSample;
+    if (!hook.alone(pc) && limit >= kMaxBlockLength && until_sample > limit && !must_step()) {
+        return std::nullopt;
+    }
+    stopped = {};
+    budget = segment_budget = 1;
+    OpTrace trace;
+    const Exec result = step(&trace);
+    if (hook.stop()) {
+        budget = segment_budget;  // a watchpoint: it has not happened
+        account();
+        return LoopExit::debug;
+    }
+    account();
+    if (until_sample == 1) {
+        observer->on_sample(trace);
+    } else if (until_sample != kNoSample) {
+        observer->on_ops_executed(1);
+    }
+    hook.operation_done();
+    return result == Exec::wait && hook.steps() ? LoopExit::boundary : to_loop_exit(result);
+}
+
 /// One segment of at most `limit` operations: those up to the next sample, and the sampled one unless
 /// something comes between.
 [[gnu::flatten]] LoopExit Engine::Impl::run_segment(u64 limit) {
+    if (v.debug_hook() != nullptr) [[unlikely]] {
+        if (const std::optional<LoopExit> exit = run_debugged(limit)) {
+            return *exit;
+        }
+    }
     OpObserver* const observer = v.observer();
     const u64 until_sample = observer != nullptr ? observer->ops_until_sample() : kNoSample;
     const bool observed = until_sample != kNoSample;
@@ -394,7 +432,7 @@ LoopExit Engine::Impl::run_sampled() {
     const bool sample_ahead = until_sample - 1 <= limit;
     begin_segment(static_cast<s64>(sample_ahead ? until_sample - 1 : limit));
     const u64 whole = static_cast<u64>(segment_budget);
-    const LoopExit exit = sample_ahead || whole < kMaxBlockLength ? run_exactly() : loop(Position{}, nullptr);
+    const LoopExit exit = sample_ahead || whole < kMaxBlockLength ? run_exactly() : loop(Position{});
     const u64 executed = executed_in_segment();
     account();
     if (observed && executed != 0) {
@@ -415,7 +453,7 @@ RunResult Engine::Impl::run(u64 limit) {
             v.serve_requests();
             kicked = true;
         }
-        if (v.irq_deliverable()) {
+        if (v.irq_deliverable() && (v.debug_hook() == nullptr || !v.debug_hook()->holds_interrupts())) {
             v.irq();
         }
         if (kicked) {
@@ -433,6 +471,7 @@ RunResult Engine::Impl::run(u64 limit) {
         switch (exit) {
             case LoopExit::wait: return RunResult::wait;
             case LoopExit::stop: return RunResult::stop;
+            case LoopExit::debug: return RunResult::debug;
             case LoopExit::budget:
                 // The loop does not enter a block that does not fit; the rest is left to the next run.
                 if (end - total_before < kMaxBlockLength) {
@@ -458,10 +497,6 @@ RunResult Engine::run(u64 budget) {
 
 u64 Engine::ops_executed() const {
     return impl_->total_before + impl_->executed_in_segment();
-}
-
-bool Engine::translates() const {
-    return impl_->translator != nullptr;
 }
 
 void Engine::invalidate_code_page(u64 pa_page) {
@@ -505,8 +540,9 @@ u64 Vcpu::ops_executed() const {
     return engine_->ops_executed();
 }
 
-bool Vcpu::translates() const {
-    return engine_->translates();
+void Vcpu::set_debug_hook(DebugHook* hook) {
+    debug_hook_ = hook;
+    engine_->invalidate_all_code();
 }
 
 void Vcpu::observer_changed() {

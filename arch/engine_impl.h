@@ -20,7 +20,8 @@ enum class LoopExit : u8 {
     budget,     // the next block does not fit into the budget; PC addresses it
     attention,  // the pins asked for attention
     boundary,   // something the caller accounts by has changed (Exception level, profiling registers)
-    stop_here,  // reached the operation under a StopMark
+    stop_here,  // reached the operation under a StopMark, or one that may be a breakpoint
+    debug,      // the debug hook wants to stop
     wait,
     stop,
 };
@@ -61,8 +62,6 @@ struct Engine::Impl : EngineFrame {
 
     /// Makes a block that the loop has entered often run as host code.
     void heat_up(Block& block);
-    /// Whether Block::native_counted is there; makes it if it can.
-    bool has_counted_code(Block& block);
     /// Takes the branch `exit_op`, which host code left by, from now on without leaving it.
     void connect(Block* target);
     /// Forgets all decoded code: nobody may be inside a block.
@@ -83,12 +82,7 @@ struct Engine::Impl : EngineFrame {
     };
 
     /// Runs blocks within `budget`, starting at `from`, or at PC when it is empty.
-    /// `native`: host code to begin with instead of the operation; nullptr: none.
-    LoopExit loop(const Position& from, const void* native);
-    /// Host code that goes on at the place, if there is any.
-    const void* entry_at(const Position& at) const {
-        return at.op == nullptr || translator == nullptr ? nullptr : translator->entry_at(*at.block, *at.op);
-    }
+    LoopExit loop(const Position& from);
     /// Executes one instruction through the reference handlers; the sampled one with `trace`.
     Exec step(OpTrace* trace);
     Exec step_stopped(OpTrace& trace);
@@ -106,6 +100,7 @@ struct Engine::Impl : EngineFrame {
     LoopExit run_one(bool observed);
     LoopExit run_sampled();
     LoopExit run_segment(u64 limit);
+    std::optional<LoopExit> run_debugged(u64 limit);
 
     std::optional<Exec> fetch(u32& insn);
 
@@ -123,10 +118,10 @@ struct Engine::Impl : EngineFrame {
     StoppedAt stopped;
 };
 
-/// Fills `ops` (room for `length` + 1) from `length` instructions at `words`, the first at position `start`
+/// Fills `ops` (room for `most` + 1) from at most `most` instructions at `words`, the first at position `start`
 /// of its page; stops early at an instruction that always leaves the block. Returns the instructions taken;
 /// `op_count` is set.
-unsigned lower_block(Vcpu& v, const u8* page, unsigned start, Op* ops, unsigned& op_count);
+unsigned lower_block(Vcpu& v, const u8* page, unsigned start, unsigned most, Op* ops, unsigned& op_count);
 
 /// False until the loop was called for the first time in the program: that call only makes its labels known.
 bool labels_published();

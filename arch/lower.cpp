@@ -834,11 +834,11 @@ Exec undefined_instruction(Vcpu& v, u32) {
 
 }  // namespace
 
-unsigned lower_block(Vcpu& v, const u8* page, unsigned start, Op* ops, unsigned& op_count) {
+unsigned lower_block(Vcpu& v, const u8* page, unsigned start, unsigned most, Op* ops, unsigned& op_count) {
     unsigned count = 0;
     unsigned index = start;
     bool leaves = false;
-    while (!leaves && index < CodeCache::kWordsPerPage && index - start < kMaxBlockLength) {
+    while (!leaves && index < CodeCache::kWordsPerPage && index - start < most) {
         const u32 insn = mm::load_relaxed<u32>(page + index * 4);
         if (is_nop(insn)) {
             ++index;

@@ -2,6 +2,7 @@
 // everything while an operation is traced.
 #include <cstring>
 
+#include "arch/debug_hook.h"
 #include "arch/mmu_impl.h"
 
 namespace vmm::arch {
@@ -20,6 +21,17 @@ struct Request {
     bool must_be_aligned() const { return kind.ordered || kind.exclusive || kind.atomic; }
     bool crosses_page() const { return ((va ^ (va + size - 1)) & kPageMask) != 0; }
 };
+
+/// A debugger's watchpoint forbids the access; only traced operations ask. No exception is taken, and PC stays.
+bool watched(Vcpu& v, u64 va, u64 size, AccessType type, AccessKind kind = {}) {
+    DebugHook* const hook = v.debug_hook();
+    if (v.trace() == nullptr || hook == nullptr) {
+        return false;
+    }
+    const bool is_write = type == AccessType::write;
+    // An atomic operation reads what it replaces.
+    return hook->refuses(va, size, is_write) || (kind.atomic && is_write && hook->refuses(va, size, false));
+}
 
 /// Records the first access of a traced operation; later ones only add to its size.
 void record(Vcpu& v, const Request& request, const PageLookup& found, bool refill) {
@@ -264,6 +276,9 @@ u8* traced_hit(Vcpu& v, const Request& request) {
 
 bool Vcpu::read_slow(u64 va, unsigned size, u64& value, AccessKind kind) {
     const Request request{va, size, AccessType::read, kind};
+    if (watched(*this, va, size, AccessType::read)) [[unlikely]] {
+        return false;
+    }
     if (const u8* host = quick_refill(*this, request)) [[likely]] {
         value = load(host, size);
         return true;
@@ -290,6 +305,9 @@ bool Vcpu::read_slow(u64 va, unsigned size, u64& value, AccessKind kind) {
 
 bool Vcpu::write_slow(u64 va, unsigned size, u64 value, AccessKind kind) {
     const Request request{va, size, AccessType::write, kind};
+    if (watched(*this, va, size, AccessType::write)) [[unlikely]] {
+        return false;
+    }
     if (u8* host = quick_refill(*this, request)) [[likely]] {
         store(host, size, value);
         return true;
@@ -322,6 +340,9 @@ bool Vcpu::read_pair(u64 va, u64& first, u64& second, AccessKind kind) {
         second = mm::load_relaxed<u64>(reinterpret_cast<const void*>(va + 8 + entry.addend));
         return true;
     }
+    if (watched(*this, va, 16, AccessType::read)) [[unlikely]] {
+        return false;
+    }
     if (((va ^ (va + 15)) & kPageMask) != 0 && !probe_access(va, 16, AccessType::read, kind)) {
         return false;
     }
@@ -336,6 +357,9 @@ bool Vcpu::write_pair(u64 va, u64 first, u64 second, AccessKind kind) {
         mm::store_relaxed<u64>(reinterpret_cast<void*>(va + 8 + entry.addend), second);
         return true;
     }
+    if (watched(*this, va, 16, AccessType::write)) [[unlikely]] {
+        return false;
+    }
     if (((va ^ (va + 15)) & kPageMask) != 0 && !probe_access(va, 16, AccessType::write, kind)) {
         return false;
     }
@@ -343,6 +367,9 @@ bool Vcpu::write_pair(u64 va, u64 first, u64 second, AccessKind kind) {
 }
 
 bool Vcpu::probe_access(u64 va, u64 size, AccessType type, AccessKind kind) {
+    if (watched(*this, va, size, type)) [[unlikely]] {
+        return false;
+    }
     Mmu::Impl& m = mmu_->impl();
     const Privilege privilege = m.privilege(kind.unprivileged);
     // The elements are accessed later and add their sizes then.
@@ -377,6 +404,9 @@ bool Vcpu::probe_access(u64 va, u64 size, AccessType type, AccessKind kind) {
 }
 
 u8* Vcpu::host_for_atomic(u64 va, unsigned size, AccessType type, AccessKind kind) {
+    if (watched(*this, va, size, type, kind)) [[unlikely]] {
+        return nullptr;
+    }
     const Request request{va, size, type, kind};
     const Privilege privilege = mmu_->impl().privilege(kind.unprivileged);
     if (request.misaligned()) [[unlikely]] {

@@ -19,6 +19,7 @@
 
 namespace vmm::arch {
 
+class DebugHook;
 class Engine;
 class Mmu;
 class Pmu;
@@ -58,6 +59,7 @@ enum class RunResult : u8 {
     wait,    // WFI/WFE with nothing pending: park until pins are kicked or a deadline passes
     stop,    // a handler asked for it (PSCI, reset)
     kicked,  // another thread kicked the pins and nothing in arch wanted it: the caller should look at its own state
+    debug,   // the debug hook says why
 };
 
 class Vcpu {
@@ -84,9 +86,6 @@ class Vcpu {
     /// Operations executed since reset; exact also inside a handler. (engine.cpp)
     u64 ops_executed() const;
 
-    /// Whether code that is executed often becomes host code. (engine.cpp)
-    bool translates() const;
-
     /// The profiling unit; nullptr: none. Set before the first run.
     void set_observer(OpObserver* observer) { observer_ = observer; }
     OpObserver* observer() const { return observer_; }
@@ -94,6 +93,11 @@ class Vcpu {
     /// To be called by whoever changes what observer()->ops_until_sample() returns, outside the observer's own callbacks
     /// (a write to a profiling register): the engine re-reads it before the next operation. (engine.cpp)
     void observer_changed();
+
+    /// What a debugger wants; nullptr: nothing. To be called, while the vCPU does not execute, whenever the breakpoints
+    /// have changed: code is decoded again. (engine.cpp)
+    void set_debug_hook(DebugHook* hook);
+    DebugHook* debug_hook() const { return debug_hook_; }
 
     // ── General-purpose registers ──────────────────────────────────────────────────────────────────────────
     // Number 31 is XZR in x()/w() and SP in xsp()/wsp().
@@ -281,6 +285,7 @@ class Vcpu {
     [[nodiscard]] bool check_sp_alignment();
 
     OpObserver* observer_ = nullptr;
+    DebugHook* debug_hook_ = nullptr;
     std::unique_ptr<Mmu> mmu_;
     std::unique_ptr<Pmu> pmu_;
     std::unique_ptr<Engine> engine_;

@@ -73,15 +73,17 @@ struct ControlConfig {
     bool name_given = false;  // then nobody else may have that name
 };
 
-/// How guest code is executed. Results are the same.
-enum class EngineKind : u8 {
-    translator,   // what is executed often becomes host code, where the host has a translator
-    interpreter,  // none of it does
+struct GdbConfig {
+    bool enabled = false;
+    std::string path;  // of a Unix socket; empty: `port` of localhost
+    u16 port = 0;      // 0: one the host chooses
+    bool wait = false; // the guest does not start before the debugger lets it
 };
 
 struct MachineConfig {
     std::string name;
     ControlConfig control;
+    GdbConfig gdb;
     std::string kernel;
     std::string initrd;  // empty: none
     std::string params;  // appended to the default command line
@@ -101,7 +103,6 @@ struct MachineConfig {
     SpeConfig spe;
     HostTraceConfig host_trace;
     ClockKind clock = ClockKind::host;
-    EngineKind engine = EngineKind::translator;
     u64 timeout_seconds = 0;  // 0: none
     ExecConfig exec;
     std::string result;  // a file for the result as JSON; empty: none

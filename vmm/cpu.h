@@ -45,6 +45,7 @@ class Cpu {
     std::unique_ptr<spe::ProfilingUnit> spe;  // nullptr: none
     std::unique_ptr<spe::HostProfiler> host_profiler;  // nullptr: none
     PowerState power;
+    bool held = false;  // by a debugger: does not execute. Changed while no vCPU does.
 
   private:
     devices::GicV3& gic_;

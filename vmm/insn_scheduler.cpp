@@ -97,7 +97,7 @@ class InsnExecutor final : public Executor {
             cpu.begin(*entry);
             waiting_[i] = false;
         }
-        if (cpu.power.state() != PowerState::State::on) {
+        if (cpu.power.state() != PowerState::State::on || cpu.held) {
             return false;
         }
         cpu.timer.update();
@@ -111,6 +111,9 @@ class InsnExecutor final : public Executor {
             run_exactly(cpu.vcpu, std::clamp<u64>(deadline > now ? deadline - now : 1, 1, slice()));
         clock_.end_slice();
         cpu.publish_operations();
+        if (result == arch::RunResult::debug) {
+            context_.control->stop(StopReason::host);
+        }
         waiting_[i] = result == arch::RunResult::wait && !cpu.waits_for_event();
         return true;
     }
@@ -120,7 +123,7 @@ class InsnExecutor final : public Executor {
         u64 first = ~u64{0};
         Cpu* on = context_.cpus.front().get();
         for (const auto& cpu : context_.cpus) {
-            if (cpu->power.state() == PowerState::State::on) {
+            if (cpu->power.state() == PowerState::State::on && !cpu->held) {
                 first = std::min(first, context_.counter->ns_until(cpu->timer.next_deadline_count()));
                 on = cpu.get();
             }

@@ -18,6 +18,7 @@
 #include "vmm/base/rng.h"
 #include "vmm/dump.h"
 #include "vmm/fdt_tree.h"
+#include "vmm/gdb/stub.h"
 #include "vmm/memory_map.h"
 #include "vmm/output_file.h"
 
@@ -63,6 +64,8 @@ devices::virtio::Entropy::Source entropy_source(ClockKind clock) {
 
 // ── Assembly ───────────────────────────────────────────────────────────────────────────────────────────────
 
+Machine::Machine(const MachineConfig& config) : config_(config) {}
+
 Result<std::unique_ptr<Machine>> Machine::create(const MachineConfig& config) {
     std::unique_ptr<Machine> machine(new Machine(config));
     VMM_TRY_VOID(machine->load_files());
@@ -72,6 +75,7 @@ Result<std::unique_ptr<Machine>> Machine::create(const MachineConfig& config) {
     machine->build_cpus();
     VMM_TRY_VOID(machine->build_devices());
     VMM_TRY_VOID(machine->open_control());
+    VMM_TRY_VOID(machine->open_gdb());
     VMM_TRY_VOID(machine->write_dtb());
     VMM_TRY_VOID(machine->start_host_trace());
     if (machine->script_ != nullptr) {
@@ -91,6 +95,7 @@ Machine::~Machine() {
     if (executor_ != nullptr) {
         pause(StopReason::host);
     }
+    gdb_.reset();  // vCPUs no longer look at its hooks
     for (const auto& transport : transports_) {
         transport->reset();
     }
@@ -221,9 +226,6 @@ void Machine::build_cpus() {
     pe.counter = counter_.get();
     pe.interconnect = &interconnect_;
     pe.pmu = config_.pmu;
-    if (config_.engine == EngineKind::interpreter) {
-        pe.translate_after = 0;
-    }
     pe.table_watch = config_.spe.enabled ? &memory_->table_watch() : nullptr;
     pe.uniform_spe = !config_.spe.enabled || config_.spe.count(config_.cpus) == config_.cpus;
     std::vector<devices::GicPe> gic_pes;
@@ -233,9 +235,6 @@ void Machine::build_cpus() {
         pe.pmsver = config_.spe.on_cpu(i) ? config_.spe.pmsver : u8{0};
         vcpus_.push_back(std::make_unique<arch::Vcpu>(pe));
         gic_pes.push_back({&vcpus_.back()->pins, pe.mpidr});
-    }
-    if (config_.engine == EngineKind::translator && !vcpus_.front()->translates()) {
-        spdlog::info("everything is interpreted: this host has no translator, or gives no executable memory");
     }
     gic_ = std::make_unique<devices::GicV3>(gic_pes);
     std::shared_ptr<spe::MemorySystem> caches;  // one for all CPUs
@@ -374,6 +373,10 @@ void Machine::set_output_limited(bool limited) {
 }
 
 bool Machine::update_state() {
+    if (gdb_ != nullptr) {
+        gdb_->collect();
+    }
+    const bool paused = pause_requested_ || (gdb_ != nullptr && gdb_->halted());
     const Cpu* blocked = cpu_in_spe_exit();
     if (blocked != nullptr && !spe_exit_reported_) {
         log("spe").warn("paused: vCPU {} would profile, which is stopped ('vmm spe resume {}')", blocked->index(),
@@ -382,7 +385,7 @@ bool Machine::update_state() {
     spe_exit_reported_ = blocked != nullptr;
     state_ = blocked != nullptr ? GuestState::spe_exit
              : !pins_found()    ? GuestState::pin_shortage
-             : pause_requested_ ? GuestState::paused
+             : paused           ? GuestState::paused
                                 : GuestState::running;
     return state_ == GuestState::running;
 }
@@ -477,6 +480,9 @@ int Machine::run(HostEvents& events) {
     start_control();
     for (;;) {
         if (const auto status = serve_control()) {
+            return *status;
+        }
+        if (const auto status = serve_gdb()) {
             return *status;
         }
         auto wait = std::chrono::milliseconds(1000);

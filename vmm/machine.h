@@ -33,6 +33,10 @@
 #include "vmm/run_control.h"
 #include "vmm/scripted_run.h"
 
+namespace vmm::gdb {
+class Stub;
+}
+
 namespace vmm {
 
 /// How long a reader of our output is waited for once a run has to end.
@@ -41,7 +45,7 @@ inline constexpr auto kPrintPatience = std::chrono::milliseconds(1000);
 /// What the guest is doing, for whoever asks from outside.
 enum class GuestState : u8 {
     running,
-    paused,    // as requested
+    paused,    // as requested, or by the debugger
     spe_exit,  // it would profile, which StopMode::exit does not allow
     pin_shortage,  // a profiling buffer waits for memory that can be pinned
     ending,    // its output is still to be read
@@ -62,7 +66,7 @@ class Machine final : private devices::PowerControl {
     std::string dump_unsafely() const;
 
   private:
-    explicit Machine(const MachineConfig& config) : config_(config) {}
+    explicit Machine(const MachineConfig& config);
 
     // Assembly, in this order.
     Result<> load_files();
@@ -73,6 +77,7 @@ class Machine final : private devices::PowerControl {
     void build_cpus();
     Result<> build_devices();
     Result<> open_control();
+    Result<> open_gdb();
     Result<> write_dtb() const;
     Result<> start_host_trace();
 
@@ -110,6 +115,8 @@ class Machine final : private devices::PowerControl {
     std::optional<Json> answer_now(const ControlRequest& request) const;
     /// An exit status where a request ends the run.
     std::optional<int> serve_control();
+    /// The same for the debugger (machine_gdb.cpp).
+    std::optional<int> serve_gdb();
     /// While the output drains: true when a request asks not to wait any longer.
     bool serve_control_at_end();
     Json execute(const ControlRequest& request);
@@ -173,7 +180,8 @@ class Machine final : private devices::PowerControl {
     bool stop_requested_ = false;
     bool spe_exit_reported_ = false;
     std::optional<ControlListener> control_listener_;  // until the server has it
-    std::unique_ptr<ControlServer> control_server_;    // last: its thread uses what stands above
+    std::unique_ptr<ControlServer> control_server_;    // its thread uses what stands above
+    std::unique_ptr<gdb::Stub> gdb_;                   // nullptr: none. As well
 };
 
 }  // namespace vmm

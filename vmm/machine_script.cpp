@@ -1,6 +1,7 @@
 // How a machine that runs commands for its user begins and ends.
 #include <cstdio>
 
+#include "vmm/gdb/stub.h"
 #include "vmm/guest_files.h"
 #include "vmm/machine.h"
 #include "vmm/run_report.h"
@@ -82,6 +83,9 @@ int Machine::end_script(RunEnd run_end) {
 }
 
 int Machine::report_end(const RunEnd& run_end, int status) {
+    if (gdb_ != nullptr) {
+        gdb_->exited(status);
+    }
     if (config_.result.empty() && config_.junit.empty()) {
         return status;
     }

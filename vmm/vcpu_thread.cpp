@@ -50,8 +50,12 @@ class ThreadedExecutor final : public Executor {
 
     void start() override {
         VMM_CHECK(threads_.empty());
-        running_ = static_cast<unsigned>(context_.cpus.size());
+        running_ = static_cast<unsigned>(
+            std::ranges::count_if(context_.cpus, [](const auto& cpu) { return !cpu->held; }));
         for (const auto& cpu : context_.cpus) {
+            if (cpu->held) {
+                continue;
+            }
             threads_.emplace_back([this, cpu = cpu.get()] { thread_main(*cpu); });
             // Fifteen characters are what the kernel keeps of a thread's name.
             pthread_setname_np(threads_.back().native_handle(), fmt::format("vcpu{}", cpu->index()).c_str());
@@ -109,6 +113,9 @@ class ThreadedExecutor final : public Executor {
             pacer.observe(cpu.vcpu.ops_executed() - start_ops, counter.count() - start);
             if (result == arch::RunResult::wait) {
                 park(cpu);
+            } else if (result == arch::RunResult::debug) {
+                context_.control->stop(StopReason::host);
+                kick();
             } else if (result == arch::RunResult::stop && cpu.power.state() != PowerState::State::on) {
                 return;  // CPU_OFF
             }

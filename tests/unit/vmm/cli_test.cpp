@@ -366,3 +366,15 @@ TEST_CASE("a guest has a control socket unless it is told otherwise") {
     REQUIRE(refusal_of({"--name", "a/b"}).find("--name \"a/b\"") == 0);
     REQUIRE(refusal_of({"--no-control", "--control", "x"}).find("--control") == 0);
 }
+
+TEST_CASE("--gdb takes a port or the path of a socket") {
+    REQUIRE_FALSE(config_of({"-k", "Image"}).gdb.enabled);
+    const MachineConfig tcp = config_of({"-k", "Image", "--gdb", "1234"});
+    REQUIRE((tcp.gdb.enabled && tcp.gdb.port == 1234 && tcp.gdb.path.empty() && !tcp.gdb.wait));
+    const MachineConfig file = config_of({"-k", "Image", "--gdb", "unix:/run/x", "--gdb-wait"});
+    REQUIRE((file.gdb.path == "/run/x" && file.gdb.wait));
+    for (const char* bad : {"", "65536", "unix:", "localhost:1", "1x"}) {
+        REQUIRE(refusal_of({"--gdb", bad}).find("unix:PATH") != std::string::npos);
+    }
+    REQUIRE(refusal_of({"--gdb-wait"}).find("--gdb") != std::string::npos);
+}
