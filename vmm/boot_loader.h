@@ -25,6 +25,8 @@ struct BootPlan {
     u64 dtb = 0;
     mm::GuestRange initrd;  // size 0: none
     u64 entry = 0;
+
+    friend bool operator==(const BootPlan&, const BootPlan&) = default;
 };
 
 /// The most a device tree may measure.

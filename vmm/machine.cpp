@@ -328,10 +328,18 @@ Result<> Machine::start_host_trace() {
 
 void Machine::boot() {
     place_boot_files(files_, plan_, dtb_, memory_->ram());
+    files_.kernel.bytes = {};  // they are as large as all the rest of us; reset() reads them again
+    files_.initrd = {};
     VMM_CHECK(cpus_.front()->power.switch_on({plan_.entry, plan_.dtb}) == devices::PsciStatus::success);
 }
 
-void Machine::reset() {
+Result<> Machine::reset() {
+    VMM_TRY(files_, load_boot_files(config_.kernel, config_.initrd, config_.memory));
+    BootPlan plan;
+    VMM_TRY(plan, plan_boot(files_, {kRamBase, config_.memory}));
+    if (plan != plan_) {
+        return fail("the guest cannot restart: its kernel or initial RAM disk has changed since it was started");
+    }
     bus_.reset();
     gic_->reset();
     for (const auto& cpu : cpus_) {
@@ -344,6 +352,7 @@ void Machine::reset() {
         log("vmm").info("reset: memory keeps its content: {}", discarded.error().text);
     }
     boot();
+    return {};
 }
 
 void Machine::kick_cpus() {
@@ -460,7 +469,11 @@ std::optional<int> Machine::handle_stop() {
         case StopReason::all_cpus_off:
             return end("the guest cannot go on: it has switched off all its CPUs",
                        static_cast<int>(ExitStatus::guest_error), kPrintPatience);
-        case StopReason::system_reset: reset(); break;
+        case StopReason::system_reset:
+            if (const auto restarted = reset(); !restarted) {
+                return end(restarted.error().text.c_str(), static_cast<int>(restarted.error().status), kPrintPatience);
+            }
+            break;
     }
     resume();
     return std::nullopt;

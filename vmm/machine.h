@@ -83,7 +83,8 @@ class Machine final : private devices::PowerControl {
 
     // Running.
     void boot();
-    void reset();
+    /// Starts the guest anew, from its files as they are now: an error when they would not go where they went before.
+    Result<> reset();
     /// Brings all vCPU threads to a halt; ends the process where that fails, because nothing can be trusted
     /// then.
     void pause(StopReason reason);

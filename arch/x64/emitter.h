@@ -27,8 +27,8 @@ namespace vmm::arch::x64 {
 /// Entry points that all host code shares (native_code.cpp).
 struct Thunks {
     const u8* enter = nullptr;  // from C++: NativeExit (*)(const void* native)
-    const u8* call_handler =
-        nullptr;  // rax = handler, ecx = offset of the instruction in its page, esi = its word, edx = Op::tail
+    // rax = handler, ecx = offset of the instruction in its page, esi = its word, edx = Op::tail
+    const u8* call_handler = nullptr;
     const u8* not_entered = nullptr;  // rdx = Block
     const u8* interpret = nullptr;    // rdx = Block
     const u8* resolve = nullptr;      // rdx = Op, rcx = Block, rax = link

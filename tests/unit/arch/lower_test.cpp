@@ -475,6 +475,29 @@ TEST_CASE("engine: a run may end between NOPs, also where only the next page fol
     }
 }
 
+TEST_CASE("translator: host code of any instruction keeps to the room it is given", "[arch][engine]") {
+    // A block of 64 equal instructions of every row: were they longer than assumed, translating it would be an internal
+    // error.
+    Pe pe(1);
+    Rng rng(7);
+    u64 blocks = 0;
+    for (const DecodeRow* row : decode_rows()) {
+        CAPTURE(row->id);
+        for (unsigned variant = 0; variant < 6; ++variant) {
+            const u32 word = (static_cast<u32>(rng.next()) & ~row->pattern.mask) | row->pattern.value;
+            for (unsigned i = 0; i < 64; ++i) {
+                pe.put<u32>(kCode + i * 4, word);
+            }
+            pe.v->reset(kCode, 0);
+            pe.v->s.cpacr_el1 = u64{3} << 20;
+            pe.v->context_changed();
+            (void)pe.v->run(64);
+            ++blocks;
+        }
+    }
+    REQUIRE(blocks == 6 * decode_rows().size());
+}
+
 TEST_CASE("engine: a reset PE executes what memory holds then", "[arch][engine]") {
     Pe pe;
     const auto run_from_reset = [&pe](u32 first) {
