@@ -328,8 +328,8 @@ Result<> Machine::start_host_trace() {
 
 void Machine::boot() {
     place_boot_files(files_, plan_, dtb_, memory_->ram());
-    files_.kernel.bytes = {};  // they are as large as all the rest of us; reset() reads them again
-    files_.initrd = {};
+    files_.kernel.bytes = std::vector<u8>();  // they are as large as all the rest of us; reset() reads them again
+    files_.initrd = std::vector<u8>();
     VMM_CHECK(cpus_.front()->power.switch_on({plan_.entry, plan_.dtb}) == devices::PsciStatus::success);
 }
 
