@@ -22,14 +22,13 @@ const Emitter::InlineRow* Emitter::find_inline(Handler handler) {
             }
         }
         Table table;
-        std::size_t found = 0;
         for (const DecodeRow* row : decode_rows()) {
             if (const auto it = by_id.find(row->id); it != by_id.end()) {
                 table.emplace(row->handler, it->second);
             }
         }
         for (const auto& [handler_of, row] : table) {
-            found += by_id.erase(row->id);
+            by_id.erase(row->id);
         }
         VMM_CHECK(by_id.empty());  // every row here has one in the decode table
         return table;

@@ -107,8 +107,8 @@ const SlirpCb UserNetwork::State::kCallbacks = {
     .guest_error = [](const char* text, void*) { VMM_GUEST_LOG("net", "{}", text); },
     .clock_get_ns = [](void*) -> int64_t { return now_ns(); },
     .timer_new = [](SlirpTimerCb callback, void* callback_opaque, void* opaque) -> void* {
-        auto& timers = static_cast<UserNetwork::State*>(opaque)->timers;
-        return &timers.emplace_back(Timer{callback, callback_opaque, -1});
+        auto& all = static_cast<UserNetwork::State*>(opaque)->timers;
+        return &all.emplace_back(Timer{callback, callback_opaque, -1});
     },
     .timer_free =
         [](void* timer, void* opaque) {
