@@ -7,6 +7,8 @@
 #include <cstring>
 #include <filesystem>
 
+#include "vmm/output_file.h"
+
 namespace vmm {
 
 namespace {
@@ -20,20 +22,6 @@ constexpr u32 kFolderPermissions = 0700;  // so that what is in it can be made
 bool valid_name(std::string_view name) {
     return !name.empty() && name != "." && name != ".." && name.find('/') == std::string_view::npos &&
            name.find('\0') == std::string_view::npos;
-}
-
-Result<> write_all(int fd, std::span<const u8> bytes) {
-    while (!bytes.empty()) {
-        const ssize_t written = ::write(fd, bytes.data(), bytes.size());
-        if (written < 0 && errno == EINTR) {
-            continue;
-        }
-        if (written <= 0) {
-            return fail_errno(written < 0 ? errno : EIO, "cannot write");
-        }
-        bytes = bytes.subspan(static_cast<std::size_t>(written));
-    }
-    return {};
 }
 
 }  // namespace

@@ -10,8 +10,6 @@
 
 namespace vmm {
 
-namespace {
-
 Result<> write_all(int fd, std::span<const u8> bytes) {
     while (!bytes.empty()) {
         const ssize_t written = ::write(fd, bytes.data(), bytes.size());
@@ -25,8 +23,6 @@ Result<> write_all(int fd, std::span<const u8> bytes) {
     }
     return {};
 }
-
-}  // namespace
 
 Result<> write_file(const std::string& path, std::span<const u8> bytes) {
     struct stat status {};
