@@ -3,7 +3,7 @@
 #include <cstdlib>
 
 #include "devices/disk/qcow2.h"
-#include "tests/unit/devices/p9_client.h"
+#include "tests/support/temporary_folder.h"
 #include "vmm/base/rng.h"
 
 namespace vmm::devices::disk {

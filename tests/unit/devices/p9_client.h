@@ -1,36 +1,15 @@
 // A 9P client that says what it is told to, for tests.
 #pragma once
 
-#include <cstdlib>
 #include <filesystem>
-#include <fstream>
 #include <string>
 
 #include <catch2/catch.hpp>
 
 #include "devices/p9/server.h"
+#include "tests/support/temporary_folder.h"
 
 namespace vmm::test {
-
-/// A temporary folder, removed with all that is in it.
-struct TemporaryFolder {
-    TemporaryFolder() {
-        char name[] = "/tmp/vmm-folder-XXXXXX";
-        REQUIRE(::mkdtemp(name) != nullptr);
-        path = name;
-    }
-    ~TemporaryFolder() { std::filesystem::remove_all(path); }
-    std::filesystem::path path;
-};
-
-inline void write_text(const std::filesystem::path& path, std::string_view text) {
-    std::ofstream(path, std::ios::binary) << text;
-}
-
-inline std::string read_text(const std::filesystem::path& path) {
-    std::ifstream in(path, std::ios::binary);
-    return {std::istreambuf_iterator<char>(in), {}};
-}
 
 /// Builds a request.
 class P9Request {

@@ -10,31 +10,16 @@
 
 #include <catch2/catch.hpp>
 
+#include "tests/support/temporary_folder.h"
 #include "vmm/module_tree.h"
 
 using namespace vmm;
+using test::read_text;
+using test::TemporaryFolder;
+using test::write_text;
 namespace fs = std::filesystem;
 
 namespace {
-
-struct TemporaryFolder {
-    TemporaryFolder() {
-        char pattern[] = "/tmp/vmm-test-XXXXXX";
-        REQUIRE(::mkdtemp(pattern) != nullptr);
-        path = pattern;
-    }
-    ~TemporaryFolder() { fs::remove_all(path); }
-    std::string path;
-};
-
-void write(const std::string& path, std::string_view text) {
-    std::ofstream(path) << text;
-}
-
-std::string read(const std::string& path) {
-    std::ifstream file(path);
-    return {std::istreambuf_iterator<char>(file), {}};
-}
 
 /// Has GNU cpio unpack `archive` into `folder`.
 void unpack(const std::vector<u8>& archive, const std::string& folder) {
@@ -50,11 +35,11 @@ void unpack(const std::vector<u8>& archive, const std::string& folder) {
 
 TEST_CASE("cpio unpacks a folder of every type of file as it was") {
     const TemporaryFolder place;
-    const std::string from = place.path + "/from";
+    const std::string from = place / "from";
     fs::create_directories(from + "/a/b");
-    write(from + "/a/text", "hello");
-    write(from + "/a/empty", "");
-    write(from + "/odd length", "123");
+    write_text(from + "/a/text", "hello");
+    write_text(from + "/a/empty", "");
+    write_text(from + "/odd length", "123");
     fs::create_symlink("a/text", from + "/link");
     fs::create_hard_link(from + "/a/text", from + "/z");
     REQUIRE(::mkfifo((from + "/pipe").c_str(), 0600) == 0);
@@ -65,16 +50,16 @@ TEST_CASE("cpio unpacks a folder of every type of file as it was") {
     REQUIRE(archive.add_tree(from, "/top/"));
     const auto bytes = std::move(archive).finish();
     REQUIRE(bytes);
-    const std::string to = place.path + "/to";
+    const std::string to = place / "to";
     fs::create_directories(to + "/top");
     unpack(*bytes, to);
 
-    CHECK(read(to + "/top/a/text") == "hello");
-    CHECK(read(to + "/top/odd length") == "123");
+    CHECK(read_text(to + "/top/a/text") == "hello");
+    CHECK(read_text(to + "/top/odd length") == "123");
     CHECK(fs::file_size(to + "/top/a/empty") == 0);
     CHECK(fs::read_symlink(to + "/top/link") == "a/text");
     CHECK(fs::hard_link_count(to + "/top/z") == 2);
-    CHECK(read(to + "/top/z") == "hello");
+    CHECK(read_text(to + "/top/z") == "hello");
     CHECK(fs::is_fifo(to + "/top/pipe"));
     CHECK(fs::status(to + "/top/a/text").permissions() == fs::perms{0750});
     CHECK(fs::status(to + "/top/a/b").permissions() == fs::perms{01777});
@@ -91,9 +76,9 @@ TEST_CASE("folders above a file come once, and the temporary one is everybody's"
     const std::string text(bytes->begin(), bytes->end());
     CHECK(text.find("x/y", text.find("x/y") + 1) == text.find("x/y/f"));
     const TemporaryFolder place;
-    unpack(*bytes, place.path + "/to");
-    CHECK(read(place.path + "/to/x/y/f") == "1");
-    CHECK(fs::status(place.path + "/to/tmp").permissions() == fs::perms{01777});
+    unpack(*bytes, place / "to");
+    CHECK(read_text(place / "to/x/y/f") == "1");
+    CHECK(fs::status(place / "to/tmp").permissions() == fs::perms{01777});
 }
 
 TEST_CASE("an archive keeps to its limit") {
@@ -111,23 +96,23 @@ TEST_CASE("a path in the guest never leads out of its root") {
 
 TEST_CASE("a module comes after those it needs, packed as it may be, and once") {
     const TemporaryFolder place;
-    const std::string tree = place.path + "/lib/modules/6.1.0";
+    const std::string tree = place / "lib/modules/6.1.0";
     fs::create_directories(tree + "/kernel");
-    write(tree + "/kernel/base.ko", "B");
-    write(tree + "/kernel/mid-dle.ko", "M");
-    write(tree + "/kernel/top.ko", "T");
+    write_text(tree + "/kernel/base.ko", "B");
+    write_text(tree + "/kernel/mid-dle.ko", "M");
+    write_text(tree + "/kernel/top.ko", "T");
     for (const char* packer : {"xz -q", "gzip -q"}) {
         const bool xz = packer[0] == 'x';
-        write(tree + (xz ? "/kernel/by_xz.ko" : "/kernel/by_gz.ko"), "packed");
+        write_text(tree + (xz ? "/kernel/by_xz.ko" : "/kernel/by_gz.ko"), "packed");
         const std::string command = std::string(packer) + " " + tree + (xz ? "/kernel/by_xz.ko" : "/kernel/by_gz.ko");
         REQUIRE(WEXITSTATUS(std::system(command.c_str())) == 0);
     }
-    write(tree + "/modules.dep",
+    write_text(tree + "/modules.dep",
           "kernel/base.ko:\nkernel/mid-dle.ko: kernel/base.ko\nkernel/top.ko: kernel/mid-dle.ko kernel/base.ko\n"
           "kernel/by_xz.ko.xz:\nkernel/by_gz.ko.gz:\n");
-    write(tree + "/modules.builtin", "kernel/inside.ko\n");
+    write_text(tree + "/modules.builtin", "kernel/inside.ko\n");
 
-    for (const std::string& folder : {place.path, tree}) {
+    for (const std::string& folder : {place.path.string(), tree}) {
         const auto opened = ModuleTree::open(folder);
         REQUIRE(opened);
         std::vector<KernelModule> modules;
@@ -144,5 +129,5 @@ TEST_CASE("a module comes after those it needs, packed as it may be, and once") 
         CHECK(order == "base.ko=B mid-dle.ko=M top.ko=T by_xz.ko=packed by_gz.ko=packed ");
         CHECK_FALSE(opened->add("nowhere", ModuleTree::Absent::error, modules));
     }
-    CHECK_FALSE(ModuleTree::open(place.path + "/lib"));
+    CHECK_FALSE(ModuleTree::open(place / "lib"));
 }

@@ -10,25 +10,18 @@
 
 #include <catch2/catch.hpp>
 
+#include "tests/support/temporary_folder.h"
 #include "vmm/base/rng.h"
 #include "vmm/console_watch.h"
 #include "vmm/guest_channel.h"
 #include "vmm/guest_init/protocol.h"
 
 using namespace vmm;
+using test::read_text;
+using test::TemporaryFolder;
 namespace fs = std::filesystem;
 
 namespace {
-
-struct TemporaryFolder {
-    TemporaryFolder() {
-        char pattern[] = "/tmp/vmm-test-XXXXXX";
-        REQUIRE(::mkdtemp(pattern) != nullptr);
-        path = pattern;
-    }
-    ~TemporaryFolder() { fs::remove_all(path); }
-    std::string path;
-};
 
 struct TextSink final : devices::ByteSink {
     void put(std::span<const u8> bytes) override { text.append(bytes.begin(), bytes.end()); }
@@ -74,11 +67,6 @@ struct Heard {
     unsigned events = 0;
     GuestChannel channel;
 };
-
-std::string read(const std::string& path) {
-    std::ifstream stream(path);
-    return {std::istreambuf_iterator<char>(stream), {}};
-}
 
 std::set<std::string> all_below(const std::string& folder) {
     std::set<std::string> names;
@@ -203,8 +191,8 @@ TEST_CASE("a guest that does not keep to the protocol is not listened to") {
 
 TEST_CASE("random records of a guest harm nothing outside of the place for its copies") {
     const TemporaryFolder place;
-    fs::create_directories(place.path + "/to");
-    std::ofstream(place.path + "/outside") << "safe";
+    fs::create_directories(place / "to");
+    std::ofstream(place / "outside") << "safe";
     Rng rng(7);
     const auto pick = [&rng](std::initializer_list<std::string> from) {
         return *(from.begin() + static_cast<std::ptrdiff_t>(rng.next() % from.size()));
@@ -219,14 +207,14 @@ TEST_CASE("random records of a guest harm nothing outside of the place for its c
             said += file(static_cast<u32>(rng.next() % 2), name, pick({"x", "..", place.path, "../.."}), mode);
         }
         said += record(VMM_SAID_DONE, number(u32{0}));
-        Heard heard(said, {{"/x/top", place.path + "/to/"}, {"/y", place.path + "/to/y"}});
+        Heard heard(said, {{"/x/top", place / "to/"}, {"/y", place / "to/y"}});
     }
-    CHECK(read(place.path + "/outside") == "safe");
+    CHECK(read_text(place / "outside") == "safe");
     for (const auto& entry : fs::directory_iterator(place.path)) {
         const std::string name = entry.path().filename();
         CHECK((name == "to" || name == "outside"));
     }
-    for (const std::string& name : all_below(place.path + "/to")) {
+    for (const std::string& name : all_below(place / "to")) {
         CHECK((name.starts_with("top") || name.starts_with("y")));
     }
 }
@@ -242,41 +230,41 @@ TEST_CASE("copies from the guest arrive as cp would make them") {
     const std::string broken = entry(3, S_IFREG | 0644, "") + record(VMM_SAID_DATA, "half") +
                                record(VMM_SAID_ENTRY_END, number(u32{5})) +
                                record(VMM_SAID_COPY_END, number(u32{3}) + number(u32{0}));
-    std::ofstream(place.path + "/single") << "older and longer";
+    std::ofstream(place / "single") << "older and longer";
     Heard heard(kHello + tree + single + missing + broken + record(VMM_SAID_DONE, number(u32{0})),
-                {{"/out/tree/", place.path + "/new/"}, {"/f", place.path + "/single"}, {"/no", place.path + "/no"},
+                {{"/out/tree/", place / "new/"}, {"/f", place / "single"}, {"/no", place / "no"},
                  {"/sick", place.path}});
     const auto copies = heard.channel.progress().copies;
     REQUIRE_FALSE(heard.channel.progress().broken);
     CHECK(all_below(place.path) == std::set<std::string>{"new", "new/tree", "new/tree/a", "new/tree/d", "new/tree/d/b",
                                                          "new/tree/l", "single", "sick"});
-    CHECK(read(place.path + "/new/tree/a") == "AAA");
-    CHECK(fs::read_symlink(place.path + "/new/tree/l") == "d/b");
-    CHECK(read(place.path + "/single") == "one");
-    CHECK(fs::status(place.path + "/single").permissions() == fs::perms{0755});
+    CHECK(read_text(place / "new/tree/a") == "AAA");
+    CHECK(fs::read_symlink(place / "new/tree/l") == "d/b");
+    CHECK(read_text(place / "single") == "one");
+    CHECK(fs::status(place / "single").permissions() == fs::perms{0755});
     CHECK((copies[0].error.empty() && copies[0].files == 2 && copies[0].bytes == 4));
-    CHECK(copies[0].host_path == place.path + "/new/tree");
+    CHECK(copies[0].host_path == place / "new/tree");
     CHECK(copies[2].error.find("No such file") != std::string::npos);
     CHECK(copies[3].error.find("Input/output error") != std::string::npos);
 }
 
 TEST_CASE("a link that one copy brings does not lead the next one out") {
     const TemporaryFolder place;
-    fs::create_directories(place.path + "/out");
+    fs::create_directories(place / "out");
     const std::string folder = entry(0, S_IFDIR | 0755, "") + record(VMM_SAID_ENTRY_END, number(u32{0}));
     Heard heard(kHello + folder + file(0, "d", place.path, S_IFLNK | 0777) +
                     record(VMM_SAID_COPY_END, number(u32{0}) + number(u32{0})) + file(1, "", "x") +
                     record(VMM_SAID_COPY_END, number(u32{1}) + number(u32{0})) + record(VMM_SAID_DONE, number(u32{0})),
-                {{"/a", place.path + "/out/a"}, {"/f", place.path + "/out/a/d/"}});
-    CHECK_FALSE(fs::exists(place.path + "/f"));
-    CHECK(read(place.path + "/out/a/d/f") == "x");
+                {{"/a", place / "out/a"}, {"/f", place / "out/a/d/"}});
+    CHECK_FALSE(fs::exists(place / "f"));
+    CHECK(read_text(place / "out/a/d/f") == "x");
     CHECK_FALSE(heard.channel.progress().copies[0].error.empty());
 }
 
 TEST_CASE("a copy that the guest does not finish leaves nothing") {
     const TemporaryFolder place;
     {
-        Heard heard(kHello + entry(0, S_IFREG | 0644, "") + record(VMM_SAID_DATA, "half"), {{"/f", place.path + "/f"}});
+        Heard heard(kHello + entry(0, S_IFREG | 0644, "") + record(VMM_SAID_DATA, "half"), {{"/f", place / "f"}});
         CHECK_FALSE(heard.channel.progress().copies[0].ended);
     }
     CHECK(all_below(place.path).empty());
