@@ -57,6 +57,14 @@ class Server {
     int not_supported(Reader& in, Writer& out);
 
     // Open files.
+    /// Where in an open file or folder a request reads, and how much at most.
+    struct Piece {
+        const Fid* fid = nullptr;
+        u64 offset = 0;
+        u32 count = 0;  // bytes
+    };
+    /// 0, or an errno.
+    int take_piece(Reader& in, Piece& piece);
     int lopen(Reader& in, Writer& out);
     int lcreate(Reader& in, Writer& out);
     int read(Reader& in, Writer& out);

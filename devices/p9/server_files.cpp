@@ -102,26 +102,32 @@ int Server::lcreate(Reader& in, Writer& out) {
     return 0;
 }
 
-int Server::read(Reader& in, Writer& out) {
+int Server::take_piece(Reader& in, Piece& piece) {
     const Fid* fid = find(in.get<u32>());
-    const auto offset = in.get<u64>();
-    const auto count = in.get<u32>();
+    piece.offset = in.get<u64>();
+    piece.count = in.get<u32>();
     if (in.broken()) {
         return EPROTO;
     }
     if (fid == nullptr || !fid->file) {
         return EBADF;
     }
-    if (!valid_offset(offset)) {
-        return EINVAL;
+    piece.fid = fid;
+    return valid_offset(piece.offset) ? 0 : EINVAL;
+}
+
+int Server::read(Reader& in, Writer& out) {
+    Piece piece;
+    if (const int error = take_piece(in, piece); error != 0) {
+        return error;
     }
     const std::size_t count_at = out.size();
     out.put(u32{0});
-    const std::size_t wanted = std::min<std::size_t>(count, out.left());
+    const std::size_t wanted = std::min<std::size_t>(piece.count, out.left());
     const std::span<u8> data = out.reserve(wanted);
     ssize_t size = 0;
     do {
-        size = ::pread(fid->file.get(), data.data(), data.size(), static_cast<off_t>(offset));
+        size = ::pread(piece.fid->file.get(), data.data(), data.size(), static_cast<off_t>(piece.offset));
     } while (size < 0 && errno == EINTR);
     if (size < 0) {
         return errno;
@@ -174,25 +180,21 @@ void Server::put_entry(const struct dirent64& entry, const Fid& fid, Writer& out
 }
 
 int Server::readdir(Reader& in, Writer& out) {
-    const Fid* fid = find(in.get<u32>());
-    const auto offset = in.get<u64>();
-    const auto count = in.get<u32>();
-    if (in.broken()) {
-        return EPROTO;
+    Piece piece;
+    if (const int error = take_piece(in, piece); error != 0) {
+        return error;
     }
-    if (fid == nullptr || !fid->file) {
-        return EBADF;
-    }
-    if (!valid_offset(offset) || ::lseek(fid->file.get(), static_cast<off_t>(offset), SEEK_SET) < 0) {
-        return valid_offset(offset) ? errno : EINVAL;
+    const int fd = piece.fid->file.get();
+    if (::lseek(fd, static_cast<off_t>(piece.offset), SEEK_SET) < 0) {
+        return errno;
     }
     const std::size_t count_at = out.size();
     out.put(u32{0});
     const std::size_t start = out.size();
-    const std::size_t end = start + std::min<std::size_t>(count, out.left());
+    const std::size_t end = start + std::min<std::size_t>(piece.count, out.left());
     // At least one name of any length, since names may take more here than in the answer.
     entries_.resize(std::max<std::size_t>(end - start, sizeof(dirent64)));
-    const ssize_t size = ::getdents64(fid->file.get(), entries_.data(), entries_.size());
+    const ssize_t size = ::getdents64(fd, entries_.data(), entries_.size());
     if (size < 0) {
         return errno;
     }
@@ -205,7 +207,7 @@ int Server::readdir(Reader& in, Writer& out) {
             }
             break;  // the client comes back with the offset of the last one
         }
-        put_entry(entry, *fid, out);
+        put_entry(entry, *piece.fid, out);
     }
     out.patch(count_at, static_cast<u32>(out.size() - start));
     return 0;
