@@ -1,14 +1,9 @@
 #include "devices/virtio/block.h"
 
-#include <fcntl.h>
-#include <sys/ioctl.h>
-#include <sys/stat.h>
-
-#include <linux/fs.h>
-
 #include <cstring>
 #include <filesystem>
 
+#include "devices/disk/disk_file.h"
 #include "devices/disk/qcow2.h"
 #include "devices/virtio/block_engine.h"
 #include "vmm/base/bits.h"
@@ -41,39 +36,20 @@ constexpr std::size_t kWriteZeroesMayUnmapAt = 56;
 
 constexpr u32 kMaxRangeSectors = 0x20'0000;  // 1 GiB for each range
 
-/// Bytes of a regular file or block device.
-Result<u64> size_of(int fd, const std::string& path) {
-    struct stat info {};
-    if (::fstat(fd, &info) != 0) {
-        return fail_errno(errno, "disk {}: cannot examine it", path);
-    }
-    if (S_ISREG(info.st_mode)) {
-        return static_cast<u64>(info.st_size);
-    }
-    u64 size = 0;
-    if (!S_ISBLK(info.st_mode)) {
-        return fail("disk {}: neither a regular file nor a block device", path);
-    }
-    if (::ioctl(fd, BLKGETSIZE64, &size) != 0) {
-        return fail_errno(errno, "disk {}: cannot find out its size", path);
-    }
-    return size;
-}
-
-/// What stands between the guest and the file; nullptr where it is the file itself. Takes `fd` where it needs it.
-Result<std::unique_ptr<disk::Image>> open_image(UniqueFd& fd, u64 size, const BlockOptions& options) {
+/// What stands between the guest and the file; nullptr where it is the file itself. Takes the file where it needs it.
+Result<std::unique_ptr<disk::Image>> open_image(disk::DiskFile& file, const BlockOptions& options) {
     std::unique_ptr<disk::Image> image;
-    if (!options.raw && disk::looks_like_qcow2(fd.get())) {
+    if (!options.raw && disk::looks_like_qcow2(file.fd.get())) {
         if (!options.read_only && !options.copy_on_write) {
             return fail("disk {}: qcow2 images can be read only: add ',ro', or ',cow' to drop what the guest writes in the "
                         "end, or ',raw' if it is none",
                         options.path);
         }
-        VMM_TRY(image, disk::open_qcow2(std::move(fd), options.path));
+        VMM_TRY(image, disk::open_qcow2(std::move(file.fd), options.path));
     }
     if (options.copy_on_write) {
         if (image == nullptr) {
-            image = disk::make_raw_image(std::move(fd), size);
+            image = disk::make_raw_image(std::move(file.fd), file.size);
         }
         VMM_TRY(image, disk::make_overlay(std::move(image)));
     }
@@ -84,15 +60,9 @@ Result<std::unique_ptr<disk::Image>> open_image(UniqueFd& fd, u64 size, const Bl
 
 Result<std::unique_ptr<Block>> Block::open(const BlockOptions& options) {
     const bool writes = !options.read_only && !options.copy_on_write;
-    UniqueFd fd(::open(options.path.c_str(), (writes ? O_RDWR : O_RDONLY) | O_CLOEXEC));
-    if (!fd) {
-        const int error = errno;
-        const bool may_help = writes && (error == EACCES || error == EROFS || error == EPERM);
-        return fail_errno(error, "disk {}: cannot open it{}", options.path,
-                          may_help ? " for writing (a read-only disk may do)" : "");
-    }
-    VMM_TRY(u64 size, size_of(fd.get(), options.path));
-    VMM_TRY(auto image, open_image(fd, size, options));
+    VMM_TRY(disk::DiskFile file, disk::open_disk_file(options.path, writes, fmt::format("disk {}", options.path)));
+    VMM_TRY(auto image, open_image(file, options));
+    u64 size = file.size;
     if (image != nullptr) {
         size = image->size();
     }
@@ -107,7 +77,7 @@ Result<std::unique_ptr<Block>> Block::open(const BlockOptions& options) {
     if (complete.id.empty()) {
         complete.id = std::filesystem::path(options.path).filename().string();
     }
-    return std::unique_ptr<Block>(new Block(std::move(fd), std::move(image), size / kSectorSize, complete));
+    return std::unique_ptr<Block>(new Block(std::move(file.fd), std::move(image), size / kSectorSize, complete));
 }
 
 Block::Block(UniqueFd fd, std::unique_ptr<disk::Image> image, u64 capacity, const BlockOptions& options)

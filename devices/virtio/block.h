@@ -28,7 +28,7 @@ class Block final : public VirtioDevice {
     static constexpr u64 kSectorSize = 512;
 
     /// Opens the image. An image whose size is not a multiple of 512 loses its tail. A qcow2 image is not written to: it must
-    /// be read_only or copy_on_write.
+    /// be read_only or copy_on_write. The file is locked as disk/disk_file.h says.
     static Result<std::unique_ptr<Block>> open(const BlockOptions& options);
     ~Block() override;
 

@@ -1,7 +1,14 @@
 #include <fcntl.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+
+#include <cstddef>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -91,6 +98,22 @@ struct BlockSetup {
     u16 seen = 0;
     u32 length = 0;
 };
+
+/// From now on this process is on a host whose file systems have no locks.
+void forbid_locks() {
+    sock_filter program[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_fcntl, 0, 3),
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, args[1])),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, F_OFD_SETLK, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOLCK),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    const sock_fprog filter{std::size(program), program};
+    if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 || ::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) != 0) {
+        ::_exit(2);
+    }
+}
 
 /// The three ways of doing I/O.
 BlockOptions options_for(const Image& image, int way) {
@@ -218,12 +241,14 @@ TEST_CASE("block: a qcow2 image is recognised, and not written to by accident") 
     const auto writable = Block::open({.path = image.path});
     REQUIRE_FALSE(writable);
     CHECK(writable.error().text.find("qcow2 images can be read only") != std::string::npos);
-    const auto read_only = Block::open({.path = image.path, .read_only = true});
+    auto read_only = Block::open({.path = image.path, .read_only = true});
     REQUIRE(read_only);
     CHECK((*read_only)->capacity() == 20480);
-    const auto raw = Block::open({.path = image.path, .raw = true});
+    read_only->reset();
+    auto raw = Block::open({.path = image.path, .raw = true});
     REQUIRE(raw);
     CHECK((*raw)->capacity() == std::filesystem::file_size(image.path) / 512);
+    raw->reset();
     BlockOptions options = options_for(image, 0);
     options.copy_on_write = true;
     BlockSetup s(options);
@@ -243,6 +268,84 @@ TEST_CASE("block: what cannot be opened is told in one line") {
     CHECK(directory.error().text.find("neither a regular file") != std::string::npos);
     const Image empty(0);
     CHECK_FALSE(Block::open({.path = empty.path}));
+}
+
+/// What Block::open says in a process of its own; "" where it opens.
+std::string error_elsewhere(const BlockOptions& options, bool without_locks = false) {
+    int ends[2];
+    REQUIRE(::pipe(ends) == 0);
+    const pid_t child = ::fork();
+    if (child == 0) {
+        if (without_locks) {
+            forbid_locks();
+        }
+        const auto block = Block::open(options);
+        const std::string text = block ? "" : block.error().text;
+        ::_exit(::write(ends[1], text.data(), text.size()) == static_cast<ssize_t>(text.size()) ? 0 : 1);
+    }
+    ::close(ends[1]);
+    std::string text(1000, '\0');
+    const ssize_t size = ::read(ends[0], text.data(), text.size());
+    ::close(ends[0]);
+    int status = 0;
+    REQUIRE(::waitpid(child, &status, 0) == child);
+    REQUIRE(status == 0);
+    text.resize(static_cast<std::size_t>(std::max<ssize_t>(size, 0)));
+    return text;
+}
+
+TEST_CASE("block: a file has one writer, or readers") {
+    const Image image(8);
+    const BlockOptions writer{.path = image.path, .io_uring = false};
+    const BlockOptions reader{.path = image.path, .read_only = true, .io_uring = false};
+    const BlockOptions cow{.path = image.path, .copy_on_write = true, .io_uring = false};
+    {
+        const auto held = Block::open(writer);
+        REQUIRE(held);
+        for (const BlockOptions& other : {writer, reader, cow}) {
+            CHECK(error_elsewhere(other) == "disk " + image.path +
+                                                ": another process or disk has it open for writing; ',ro' or ',cow' would work "
+                                                "if both used it so");
+            CHECK_FALSE(Block::open(other));  // nor in this process
+        }
+        CHECK(error_elsewhere(writer, true).empty());
+    }
+    for (const BlockOptions& first : {reader, cow}) {
+        const auto held = Block::open(first);
+        REQUIRE(held);
+        CHECK(error_elsewhere(reader).empty());
+        CHECK(error_elsewhere(cow).empty());
+        CHECK(error_elsewhere(writer) == "disk " + image.path +
+                                             ": another process or disk reads it, so it cannot be written to; ',ro' or ',cow' "
+                                             "would work");
+    }
+    CHECK(error_elsewhere(writer).empty());
+}
+
+TEST_CASE("block: qemu-img keeps away from a disk that is written to, and reads what is only read") {
+    const Image image(64);
+    const std::string write = "qemu-io -f raw -c 'write 0 512' " + image.path + " >/dev/null 2>&1";
+    const std::string read = "qemu-img convert -f raw -O raw " + image.path + " " + image.path + ".copy 2>/dev/null";
+    {
+        const auto held = Block::open({.path = image.path});
+        REQUIRE(held);
+        CHECK(std::system(write.c_str()) != 0);
+        CHECK(std::system(read.c_str()) != 0);
+    }
+    const auto held = Block::open({.path = image.path, .read_only = true});
+    REQUIRE(held);
+    CHECK(std::system(read.c_str()) == 0);
+    ::unlink((image.path + ".copy").c_str());
+}
+
+TEST_CASE("block: a pipe is no disk and keeps nobody waiting") {
+    const Image image(8);
+    const std::string pipe = image.path + ".pipe";
+    REQUIRE(::mkfifo(pipe.c_str(), 0600) == 0);
+    const auto opened = Block::open({.path = pipe, .read_only = true});
+    ::unlink(pipe.c_str());
+    REQUIRE_FALSE(opened);
+    CHECK(opened.error().text.find("neither a regular file") != std::string::npos);
 }
 
 TEST_CASE("block: many requests at once, and a reset in their midst") {

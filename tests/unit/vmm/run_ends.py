@@ -74,6 +74,27 @@ class Ends(unittest.TestCase):
                     self.assertTrue(result.stderr.startswith(b"vmm: --timeout: the guest still ran after 1 s\n"))
                     self.assertRegex(result.stderr, rb"pc 000000008000000[04]")
 
+    def test_a_disk_is_locked_for_the_life_of_its_guest(self):
+        disk = os.path.join(self.folder.name, "disk.img")
+        with open(disk, "wb") as file:
+            file.truncate(1 << 20)
+        first = self.start(HALT, "-d", disk)
+        for options in (["-d", disk], ["-d", disk + ",ro"]):
+            result = self.run_guest(POWER_OFF, *options)
+            self.assertEqual((result.returncode, result.stdout), (3, b""))
+            self.assertRegex(result.stderr.decode(), rf"\Avmm: --disk: disk {disk}: another process .* open for writing.*\n\Z")
+        first.send_signal(signal.SIGKILL)
+        first.wait()
+        readers = [self.start(HALT, "-d", disk + suffix) for suffix in (",ro", ",cow", ",ro")]
+        result = self.run_guest(POWER_OFF, "-d", disk)
+        self.assertEqual(result.returncode, 3)
+        self.assertIn(b"',ro' or ',cow' would work\n", result.stderr)
+        for reader in readers:
+            reader.send_signal(signal.SIGKILL)
+            reader.wait()
+        result = self.run_guest(POWER_OFF, "-d", disk)
+        self.assertEqual((result.returncode, result.stderr), (0, b""))
+
     def test_reset_starts_the_same_guest_again(self):
         # Prints a character of memory, changes it there and resets: every life begins with memory as loaded.
         words = [t.X1_IS_UART,
