@@ -24,6 +24,7 @@ constexpr u32 kMagic = 0x5146'49FB;  // "QFI\xFB"
 enum HeaderAt : std::size_t {
     kVersionAt = 4,
     kBackingAt = 8,
+    kBackingSizeAt = 16,
     kClusterBitsAt = 20,
     kSizeAt = 24,
     kEncryptionAt = 32,
@@ -51,6 +52,10 @@ constexpr u64 kMaxL1Entries = (u64{32} << 20) / 8;
 constexpr u64 kOffsetMask = 0x00FF'FFFF'FFFF'FE00;
 constexpr u64 kCompressed = u64{1} << 62;
 constexpr u64 kReadsAsZero = 1;
+
+// What may follow the header: extensions of a type, a size and so many bytes, each from a multiple of 8 on.
+constexpr u32 kBackingFormat = 0xE279'2ACA;
+constexpr std::size_t kMaxBackingName = 1023;
 
 constexpr u64 kCacheBytes = u64{8} << 20;  // for L2 tables
 constexpr u64 kSector = 512;
@@ -115,8 +120,13 @@ bool unzstd_all(std::span<const u8> from, std::span<u8> to) {
 
 class Qcow2 final : public Image {
   public:
-    Qcow2(UniqueFd fd, u64 file_size, const Geometry& geometry, std::vector<u64> l1)
-        : fd_(std::move(fd)), file_size_(file_size), geometry_(geometry), l1_(std::move(l1)) {}
+    /// `parent` has what is not here; nullptr: that is zeros.
+    Qcow2(UniqueFd fd, u64 file_size, const Geometry& geometry, std::vector<u64> l1, std::unique_ptr<Image> parent)
+        : fd_(std::move(fd)),
+          file_size_(file_size),
+          geometry_(geometry),
+          l1_(std::move(l1)),
+          parent_(std::move(parent)) {}
 
     u64 size() const override { return geometry_.size; }
 
@@ -177,15 +187,25 @@ class Qcow2 final : public Image {
             return read_compressed(entry, within, to);
         }
         const u64 offset = entry & kOffsetMask;
-        if (offset == 0 || (geometry_.version >= 3 && (entry & kReadsAsZero) != 0)) {
+        if (geometry_.version >= 3 && (entry & kReadsAsZero) != 0) {
             std::memset(to.data(), 0, to.size());
             return 0;
+        }
+        if (offset == 0) {
+            return read_parent((cluster << geometry_.cluster_bits) + within, to);
         }
         // The file may end within its last cluster, but a cluster does not begin behind it.
         if (!is_aligned(offset, geometry_.cluster_size()) || offset >= file_size_) {
             return EIO;
         }
         return read_file(fd_.get(), offset + within, to);
+    }
+
+    int read_parent(u64 offset, std::span<u8> to) {
+        const u64 end = parent_ != nullptr ? parent_->size() : 0;  // it may well be smaller
+        const std::size_t there = std::min<u64>(to.size(), end - std::min(end, offset));
+        std::memset(to.data() + there, 0, to.size() - there);
+        return there != 0 ? parent_->read(offset, to.first(there)) : 0;
     }
 
     int read_compressed(u64 entry, u64 within, std::span<u8> to) {
@@ -222,13 +242,14 @@ class Qcow2 final : public Image {
     const u64 file_size_;
     const Geometry geometry_;
     const std::vector<u64> l1_;
+    const std::unique_ptr<Image> parent_;
     std::unordered_map<u64, std::vector<u8>> tables_;  // by their offset in the file
     std::vector<u8> packed_;
     std::vector<u8> unpacked_;  // the cluster that was unpacked last
     u64 unpacked_entry_ = 0;
 };
 
-Result<> check_features(const std::string& path, u64 incompatible) {
+Result<> check_features(const std::string& name, u64 incompatible) {
     struct Refused {
         u64 feature;
         const char* text;
@@ -238,36 +259,31 @@ Result<> check_features(const std::string& path, u64 incompatible) {
                                            {kExtendedL2, "has extended L2 entries"}};
     for (const Refused& refused : kRefused) {
         if ((incompatible & refused.feature) != 0) {
-            return fail("disk {}: this qcow2 image {}", path, refused.text);
+            return fail("{}: this qcow2 image {}", name, refused.text);
         }
     }
     if ((incompatible & ~(kDirty | kOtherCompression)) != 0) {
-        return fail("disk {}: this qcow2 image has unknown features ({:#x})", path, incompatible);
+        return fail("{}: this qcow2 image has unknown features ({:#x})", name, incompatible);
     }
     return {};
 }
 
-Result<Geometry> parse_header(const std::string& path, std::span<const u8, kHeaderBytes> header) {
+Result<Geometry> parse_header(const std::string& name, std::span<const u8, kHeaderBytes> header) {
     Geometry geometry;
     geometry.version = big_endian<u32>(&header[kVersionAt]);
     if (geometry.version != 2 && geometry.version != 3) {
-        return fail("disk {}: qcow2 version {} is not known; must be 2 or 3", path, geometry.version);
-    }
-    if (big_endian<u64>(&header[kBackingAt]) != 0) {
-        return fail(
-            "disk {}: this qcow2 image has a backing file; 'qemu-img convert -O qcow2' makes one without",
-            path);
+        return fail("{}: qcow2 version {} is not known; must be 2 or 3", name, geometry.version);
     }
     if (big_endian<u32>(&header[kEncryptionAt]) != 0) {
-        return fail("disk {}: this qcow2 image is encrypted", path);
+        return fail("{}: this qcow2 image is encrypted", name);
     }
     if (geometry.version >= 3) {
         const u64 incompatible = big_endian<u64>(&header[kIncompatibleAt]);
-        VMM_TRY_VOID(check_features(path, incompatible));
+        VMM_TRY_VOID(check_features(name, incompatible));
         if ((incompatible & kOtherCompression) != 0) {
             const bool has_type = big_endian<u32>(&header[kHeaderLengthAt]) > kCompressionAt;
             if (!has_type || header[kCompressionAt] != static_cast<u8>(Compression::zstd)) {
-                return fail("disk {}: this qcow2 image is compressed in an unknown way", path);
+                return fail("{}: this qcow2 image is compressed in an unknown way", name);
             }
             geometry.compression = Compression::zstd;
         }
@@ -277,16 +293,74 @@ Result<Geometry> parse_header(const std::string& path, std::span<const u8, kHead
     geometry.l1_entries = big_endian<u32>(&header[kL1SizeAt]);
     geometry.l1_offset = big_endian<u64>(&header[kL1TableAt]);
     if (geometry.cluster_bits < kMinClusterBits || geometry.cluster_bits > kMaxClusterBits) {
-        return fail("disk {}: damaged qcow2 header: clusters of 2^{} bytes", path, geometry.cluster_bits);
+        return fail("{}: damaged qcow2 header: clusters of 2^{} bytes", name, geometry.cluster_bits);
     }
     const unsigned table_bits = 2 * geometry.cluster_bits - 3;  // what one L2 table maps
     const u64 needed = (geometry.size >> table_bits) + ((geometry.size & ones(table_bits)) != 0 ? 1 : 0);
     if (geometry.l1_entries < needed || geometry.l1_entries > kMaxL1Entries ||
         !is_aligned(geometry.l1_offset, geometry.cluster_size())) {
-        return fail("disk {}: damaged qcow2 header: {} L1 entries at {:#x} for {} bytes", path,
+        return fail("{}: damaged qcow2 header: {} L1 entries at {:#x} for {} bytes", name,
                     geometry.l1_entries, geometry.l1_offset, geometry.size);
     }
     return geometry;
+}
+
+Result<std::vector<u64>> read_l1(int fd, u64 file_size, const Geometry& geometry, const std::string& name) {
+    if (geometry.l1_offset > file_size || geometry.l1_entries * 8 > file_size - geometry.l1_offset) {
+        return fail("{}: damaged qcow2 image: its L1 table lies behind its end", name);
+    }
+    std::vector<u8> raw(geometry.l1_entries * 8);
+    if (const int error = read_file(fd, geometry.l1_offset, raw); error != 0) {
+        return fail_errno(error, "{}: cannot read the L1 table", name);
+    }
+    std::vector<u64> l1(geometry.l1_entries);
+    for (std::size_t n = 0; n < l1.size(); ++n) {
+        l1[n] = big_endian<u64>(raw.data() + n * 8);
+    }
+    return l1;
+}
+
+/// What the header's extension of that type holds; empty where there is none. `cluster`: the first of the file.
+std::string find_extension(std::span<const u8> cluster, std::size_t at, u32 type) {
+    constexpr std::size_t kExtensionHeader = 8;
+    while (at + kExtensionHeader <= cluster.size()) {
+        const u32 found = big_endian<u32>(&cluster[at]);
+        const std::size_t size = big_endian<u32>(&cluster[at + 4]);
+        at += kExtensionHeader;
+        if (found == 0 || size > cluster.size() - at) {
+            break;
+        }
+        if (found == type) {
+            return {cluster.begin() + static_cast<std::ptrdiff_t>(at),
+                    cluster.begin() + static_cast<std::ptrdiff_t>(at + size)};
+        }
+        at += (size + 7) & ~std::size_t{7};
+    }
+    return {};
+}
+
+Result<BackingReference> read_reference(int fd, const Geometry& geometry, std::span<const u8, kHeaderBytes> header,
+                                        const std::string& name) {
+    const u64 offset = big_endian<u64>(&header[kBackingAt]);
+    const std::size_t size = big_endian<u32>(&header[kBackingSizeAt]);
+    if (offset == 0 || size == 0) {
+        return {};
+    }
+    std::vector<u8> cluster(geometry.cluster_size());
+    if (size > kMaxBackingName || offset > cluster.size() || size > cluster.size() - offset) {
+        return fail("{}: damaged qcow2 header: a backing file's name of {} bytes at {:#x}", name, size, offset);
+    }
+    if (const int error = read_file(fd, 0, cluster); error != 0) {
+        return fail_errno(error, "{}: cannot read the name of its backing file", name);
+    }
+    BackingReference reference;
+    reference.file.assign(reinterpret_cast<const char*>(&cluster[offset]), size);
+    if (reference.file.find('\0') != std::string::npos) {
+        return fail("{}: damaged qcow2 header: the backing file's name has a zero in it", name);
+    }
+    const std::size_t extensions = geometry.version >= 3 ? big_endian<u32>(&header[kHeaderLengthAt]) : kVersion2Header;
+    reference.format = find_extension(cluster, extensions, kBackingFormat);
+    return reference;
 }
 
 }  // namespace
@@ -298,31 +372,35 @@ bool looks_like_qcow2(int fd) {
 }
 
 Result<std::unique_ptr<Image>> open_qcow2(UniqueFd fd, const std::string& path) {
+    return open_qcow2(std::move(fd), {.name = fmt::format("disk {}", path), .path = path, .layers = {}});
+}
+
+Result<std::unique_ptr<Image>> open_qcow2(UniqueFd fd, Lineage lineage) {
+    const std::string& name = lineage.name;
+    VMM_TRY_VOID(lineage.add(fd.get()));
     struct stat info {};
     if (::fstat(fd.get(), &info) != 0) {
-        return fail_errno(errno, "disk {}: cannot examine it", path);
+        return fail_errno(errno, "{}: cannot examine it", name);
     }
     const u64 file_size = S_ISREG(info.st_mode) ? static_cast<u64>(info.st_size) : ~u64{0} >> 1;
     std::array<u8, kHeaderBytes> header{};
     if (const int error = read_file(fd.get(), 0, header); error != 0) {
-        return fail_errno(error, "disk {}: cannot read the qcow2 header", path);
+        return fail_errno(error, "{}: cannot read the qcow2 header", name);
     }
     if (file_size < kVersion2Header) {
-        return fail("disk {}: damaged qcow2 image: {} bytes are less than a header", path, file_size);
+        return fail("{}: damaged qcow2 image: {} bytes are less than a header", name, file_size);
     }
-    VMM_TRY(const Geometry geometry, parse_header(path, header));
-    if (geometry.l1_offset > file_size || geometry.l1_entries * 8 > file_size - geometry.l1_offset) {
-        return fail("disk {}: damaged qcow2 image: its L1 table lies behind its end", path);
+    if (!looks_like_qcow2(fd.get())) {
+        return fail("{}: is no qcow2 image", name);
     }
-    std::vector<u8> raw(geometry.l1_entries * 8);
-    if (const int error = read_file(fd.get(), geometry.l1_offset, raw); error != 0) {
-        return fail_errno(error, "disk {}: cannot read the L1 table", path);
+    VMM_TRY(const Geometry geometry, parse_header(name, header));
+    VMM_TRY(std::vector<u64> l1, read_l1(fd.get(), file_size, geometry, name));
+    VMM_TRY(const BackingReference reference, read_reference(fd.get(), geometry, header, name));
+    std::unique_ptr<Image> parent;
+    if (!reference.file.empty()) {
+        VMM_TRY(parent, open_backing(reference, std::move(lineage)));
     }
-    std::vector<u64> l1(geometry.l1_entries);
-    for (std::size_t n = 0; n < l1.size(); ++n) {
-        l1[n] = big_endian<u64>(raw.data() + n * 8);
-    }
-    return std::unique_ptr<Image>(new Qcow2(std::move(fd), file_size, geometry, std::move(l1)));
+    return std::unique_ptr<Image>(new Qcow2(std::move(fd), file_size, geometry, std::move(l1), std::move(parent)));
 }
 
 }  // namespace vmm::devices::disk

@@ -1,12 +1,13 @@
 // Reads qcow2 images, versions 2 and 3: what qemu-img makes by default, with or without compressed clusters.
 //
-// Refused: backing files, external data files, extended L2 entries, encryption, images marked as corrupt. Snapshots inside an
-// image are not looked at. Every offset and size in the file is checked before it is used.
+// Refused: external data files, extended L2 entries, encryption, images marked as corrupt. Snapshots inside an image are not
+// looked at. Every offset and size in the file is checked before it is used. backing.h says what parents an image may have.
 #pragma once
 
 #include <memory>
 #include <string>
 
+#include "devices/disk/backing.h"
 #include "devices/disk/image.h"
 
 namespace vmm::devices::disk {
@@ -14,7 +15,10 @@ namespace vmm::devices::disk {
 /// True where the file begins as a qcow2 image does.
 bool looks_like_qcow2(int fd);
 
-/// An image to be read only.
+/// An image to be read only, with its parents.
 Result<std::unique_ptr<Image>> open_qcow2(UniqueFd fd, const std::string& path);
+
+/// The image `lineage.path`, to which the chain has led so far.
+Result<std::unique_ptr<Image>> open_qcow2(UniqueFd fd, Lineage lineage);
 
 }  // namespace vmm::devices::disk

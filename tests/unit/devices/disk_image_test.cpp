@@ -1,4 +1,5 @@
 #include <fcntl.h>
+#include <sys/stat.h>
 
 #include <cstdlib>
 
@@ -82,13 +83,11 @@ TEST_CASE("qcow2: an image that was never written to is all zeros") {
 TEST_CASE("qcow2: images that would need more than reading clusters are refused by name") {
     const TemporaryFolder folder;
     const auto path = folder.path / "image";
-    shell("qemu-img create -q -f raw " + (folder.path / "base").string() + " 1M");
     struct Refused {
         std::string options;
         const char* told;
     };
-    const Refused refused[] = {{"-b " + (folder.path / "base").string() + " -F raw", "backing file"},
-                               {"-o data_file=" + (folder.path / "data").string(), "data in another file"},
+    const Refused refused[] = {{"-o data_file=" + (folder.path / "data").string(), "data in another file"},
                                {"-o extended_l2=on", "extended L2"}};
     for (const Refused& each : refused) {
         shell("qemu-img create -q -f qcow2 " + each.options + " " + path.string() + " 1M");
@@ -100,12 +99,57 @@ TEST_CASE("qcow2: images that would need more than reading clusters are refused 
     CHECK_FALSE(open(path));
 }
 
+/// What open() says about an image in `folder` that qemu-img makes there with `options`.
+std::string refusal(const TemporaryFolder& folder, const std::string& options) {
+    shell("cd " + folder.path.string() + " && qemu-img create -q -u -f qcow2 " + options);
+    const auto image = open(folder.path / "image");
+    return image ? "" : image.error().text;
+}
+
+TEST_CASE("qcow2: a chain of backing files that leads nowhere is told in one line") {
+    const TemporaryFolder folder;
+    const std::string disk = "disk " + folder / "image" + ": ";
+    CHECK(refusal(folder, "-b missing -F raw image 1M") ==
+          disk + "backing file " + folder / "missing" + ": cannot open it: No such file or directory");
+    CHECK(refusal(folder, "-b nbd://localhost/x -F raw image 1M") ==
+          disk + "its backing file \"nbd://localhost/x\" is no path; must be a file or block device");
+    CHECK(refusal(folder, "-b other -F vmdk image 1M") ==
+          disk + "backing file " + folder / "other" + ": has the format \"vmdk\"; must be raw or qcow2");
+    CHECK(refusal(folder, "-b ./image -F qcow2 image 1M") ==
+          disk + "backing file " + folder / "./image" + ": is its own backing file, directly or through others");
+    shell("cd " + folder.path.string() + " && ln -s image alias && qemu-img create -q -u -f qcow2 -b alias -F qcow2 other 1M");
+    CHECK(refusal(folder, "-b other -F qcow2 image 1M") ==
+          disk + "backing file " + folder / "alias" + ": is its own backing file, directly or through others");
+    write_text(folder.path / "raw", std::string(4096, 'r'));
+    CHECK(refusal(folder, "-b raw -F qcow2 image 1M") == disk + "backing file " + folder / "raw" + ": is no qcow2 image");
+    REQUIRE(::mkfifo((folder / "pipe").c_str(), 0600) == 0);
+    CHECK(refusal(folder, "-b pipe -F raw image 1M") ==
+          disk + "backing file " + folder / "pipe" + ": neither a regular file nor a block device");
+}
+
+TEST_CASE("qcow2: chains have a limit") {
+    const TemporaryFolder folder;
+    std::string commands = "cd " + folder.path.string() + " && truncate -s 1M 0";
+    for (std::size_t n = 1; n <= kMaxLayers; ++n) {
+        commands += fmt::format(" && qemu-img create -q -u -f qcow2 -b {} -F {} {} 1M", n - 1, n == 1 ? "raw" : "qcow2", n);
+    }
+    shell(commands);
+    CHECK(open(folder.path / std::to_string(kMaxLayers - 1)));
+    const auto image = open(folder.path / std::to_string(kMaxLayers));
+    REQUIRE_FALSE(image);
+    CHECK(image.error().text.find("more than 64 images") != std::string::npos);
+}
+
 TEST_CASE("qcow2: damaged images give errors, never more") {
     const TemporaryFolder folder;
     const bool packed = GENERATE(false, true);
     write_text(folder.path / "raw", disk_content(400'000 / 512 * 512));
+    write_text(folder.path / "parent", disk_content(200'000));
     shell("qemu-img convert -O qcow2 -o cluster_size=4096 " + std::string(packed ? "-c " : "") +
           (folder.path / "raw").string() + " " + (folder.path / "image").string());
+    if (const bool backed = GENERATE(false, true); backed) {
+        shell("qemu-img rebase -u -b parent -F raw " + (folder.path / "image").string());
+    }
     const std::string good = read_text(folder.path / "image");
     Rng rng(3);
     unsigned opened = 0;

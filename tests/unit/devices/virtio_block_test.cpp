@@ -16,6 +16,7 @@
 #include <catch2/catch.hpp>
 
 #include "devices/virtio/block.h"
+#include "tests/support/temporary_folder.h"
 #include "tests/unit/devices/virtio_setup.h"
 #include "vmm/base/rng.h"
 
@@ -113,6 +114,30 @@ void forbid_locks() {
     if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 || ::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) != 0) {
         ::_exit(2);
     }
+}
+
+/// What Block::open says in a process of its own; "" where it opens.
+std::string error_elsewhere(const BlockOptions& options, bool without_locks = false) {
+    int ends[2];
+    REQUIRE(::pipe(ends) == 0);
+    const pid_t child = ::fork();
+    if (child == 0) {
+        if (without_locks) {
+            forbid_locks();
+        }
+        const auto block = Block::open(options);
+        const std::string text = block ? "" : block.error().text;
+        ::_exit(::write(ends[1], text.data(), text.size()) == static_cast<ssize_t>(text.size()) ? 0 : 1);
+    }
+    ::close(ends[1]);
+    std::string text(1000, '\0');
+    const ssize_t size = ::read(ends[0], text.data(), text.size());
+    ::close(ends[0]);
+    int status = 0;
+    REQUIRE(::waitpid(child, &status, 0) == child);
+    REQUIRE(status == 0);
+    text.resize(static_cast<std::size_t>(std::max<ssize_t>(size, 0)));
+    return text;
 }
 
 /// The three ways of doing I/O.
@@ -259,6 +284,74 @@ TEST_CASE("block: a qcow2 image is recognised, and not written to by accident") 
     CHECK(s.ram.get<u64>(kBuffer + 0x1200) == 77);
 }
 
+/// The whole disk, as the guest reads it.
+std::string all_of(BlockSetup& s) {
+    constexpr u32 kPiece = 0x20000;
+    const u64 size = s.t.read(0x100) * u64{512};
+    std::string content;
+    while (content.size() < size) {
+        const u32 piece = static_cast<u32>(std::min<u64>(kPiece, size - content.size()));
+        REQUIRE(s.request(kIn, content.size() / 512, {{kBuffer, piece, true}}) == 0);
+        content.append(reinterpret_cast<const char*>(s.ram.view.host(kBuffer, piece)), piece);
+    }
+    return content;
+}
+
+TEST_CASE("block: an image with backing files reads as qemu-img converts it") {
+    struct Case {
+        const char* base;   // options of the base, "raw": a raw file
+        const char* child;
+        const char* grandchild;
+    };
+    const Case c = GENERATE(Case{"raw", "-F raw", "-F qcow2"}, Case{"", "-F qcow2", "-F qcow2"},
+                            Case{"-o cluster_size=2M", "-F qcow2 -o cluster_size=512", "-F qcow2 -o cluster_size=4096"},
+                            Case{"-o compat=0.10", "-F qcow2 -o compat=0.10", "-F qcow2 -o compat=0.10,cluster_size=4096"},
+                            Case{"-o compression_type=zstd", "-F qcow2", "-F qcow2"});
+    const test::TemporaryFolder folder;
+    const auto shell = [&folder](const std::string& command) {
+        INFO(command);
+        REQUIRE(std::system(("mkdir -p " + folder / "sub" + " && cd " + folder.path.string() + " && " + command + " >/dev/null").c_str()) == 0);
+    };
+    Rng rng(5);
+    const auto scribble = [&](const std::string& image, const std::string& format, u64 size) {
+        std::string commands;
+        for (unsigned n = 0; n < 12; ++n) {
+            const u64 length = (1 + rng.next() % 100) * 512;
+            const u64 at = rng.next() % ((size - length) / 512) * 512;
+            commands += n % 4 == 3 ? fmt::format(" -c 'write -z {} {}'", at, length)
+                                   : fmt::format(" -c 'write -P {} {} {}'", 1 + rng.next() % 255, at, length);
+        }
+        shell("qemu-io -f " + format + commands + " " + image);
+    };
+    constexpr u64 kMiB = 1 << 20;
+    const bool raw = std::string_view(c.base) == "raw";
+    const std::string format = raw ? "raw" : "qcow2";
+    // The base is smaller than its children and ends within a cluster; paths are relative, absolute, and through a folder.
+    shell("qemu-img create -q -f " + format + " " + (raw ? "" : c.base) + " sub/base " + std::to_string(2 * kMiB + 1536));
+    scribble("sub/base", format, 2 * kMiB);
+    shell("qemu-img create -q -f qcow2 -b base " + std::string(c.child) + " sub/child 4M");
+    scribble("sub/child", "qcow2", 4 * kMiB);
+    const std::string parent = rng.next() % 2 == 0 ? "sub/child" : folder / "sub/child";
+    shell("qemu-img create -q -f qcow2 -b " + parent + " " + c.grandchild + " top 3M");
+    scribble("top", "qcow2", 3 * kMiB);
+    for (const std::string image : {"sub/child", "top"}) {
+        shell("qemu-img convert -O raw " + image + " expected");
+        const std::string before = test::read_text(folder / "sub/base");
+        BlockSetup s({.path = folder / image, .copy_on_write = true,
+                      .threading = image == "top" ? Threading::own_thread : Threading::inline_call});
+        const std::string content = all_of(s);
+        CHECK((content == test::read_text(folder / "expected")));
+        CHECK(content.find_first_not_of('\0') != std::string::npos);
+        // What the guest writes stays out of all of them.
+        s.ram.put<u64>(kBuffer, 0x1122334455667788);
+        CHECK(s.request(kOut, 3, {{kBuffer, 512, false}}) == 0);
+        CHECK(s.request(kIn, 3, {{kBuffer + 0x1000, 512, true}}) == 0);
+        CHECK(s.ram.get<u64>(kBuffer + 0x1000) == 0x1122334455667788);
+        CHECK((test::read_text(folder / "sub/base") == before));
+        CHECK(error_elsewhere({.path = folder / "sub/base", .raw = true, .io_uring = false}).find("reads it") != std::string::npos);
+    }
+}
+
 TEST_CASE("block: what cannot be opened is told in one line") {
     const auto missing = Block::open({.path = "/nonexistent/disk.img"});
     REQUIRE_FALSE(missing);
@@ -268,30 +361,6 @@ TEST_CASE("block: what cannot be opened is told in one line") {
     CHECK(directory.error().text.find("neither a regular file") != std::string::npos);
     const Image empty(0);
     CHECK_FALSE(Block::open({.path = empty.path}));
-}
-
-/// What Block::open says in a process of its own; "" where it opens.
-std::string error_elsewhere(const BlockOptions& options, bool without_locks = false) {
-    int ends[2];
-    REQUIRE(::pipe(ends) == 0);
-    const pid_t child = ::fork();
-    if (child == 0) {
-        if (without_locks) {
-            forbid_locks();
-        }
-        const auto block = Block::open(options);
-        const std::string text = block ? "" : block.error().text;
-        ::_exit(::write(ends[1], text.data(), text.size()) == static_cast<ssize_t>(text.size()) ? 0 : 1);
-    }
-    ::close(ends[1]);
-    std::string text(1000, '\0');
-    const ssize_t size = ::read(ends[0], text.data(), text.size());
-    ::close(ends[0]);
-    int status = 0;
-    REQUIRE(::waitpid(child, &status, 0) == child);
-    REQUIRE(status == 0);
-    text.resize(static_cast<std::size_t>(std::max<ssize_t>(size, 0)));
-    return text;
 }
 
 TEST_CASE("block: a file has one writer, or readers") {
