@@ -40,6 +40,7 @@ struct Block {
     u64 pa_page = 0;
     const void* enter = nullptr;   // the loop's label where execution of the block begins
     const void* native = nullptr;  // host code (Translator), or what leads back to the loop
+    const void* native_counted = nullptr;  // host code that stops after EngineFrame::ops_to_stop operations
     u32 length = 0;                // instructions; what entering the block takes from the budget
     u16 op_count = 0;
     u16 start = 0;  // position of the first instruction in the page, in words
@@ -48,6 +49,7 @@ struct Block {
     u32 link_count = 0;
 
     Op* ops() { return reinterpret_cast<Op*>(this + 1); }
+    const Op* ops() const { return reinterpret_cast<const Op*>(this + 1); }
     Op* end() { return ops() + op_count; }
 
     /// The last operation that starts at or before the instruction `index` of the page, which is in the block.

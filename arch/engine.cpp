@@ -36,7 +36,7 @@ u64 branch_address(const CpuState& s) {
 
 Engine::Impl::Impl(Vcpu& vcpu) : v(vcpu), code(vcpu.ram()) {
     if (!labels_published()) {
-        loop(Position{});
+        loop(Position{}, nullptr);
     }
     if (vcpu.config.translate_after != 0) {
         translator = Translator::create(vcpu, *this);
@@ -120,8 +120,13 @@ void Engine::Impl::heat_up(Block& block) {
     }
 }
 
+bool Engine::Impl::has_counted_code(Block& block) {
+    return translator != nullptr && block.native != translator->untranslated() &&
+           (block.native_counted != nullptr || translator->translate_counted(block));
+}
+
 void Engine::Impl::connect(Block* target) {
-    if (target->native != translator->untranslated()) {
+    if (exit_link != nullptr && target->native != translator->untranslated()) {
         *exit_link = target->native;
     }
 }
@@ -279,7 +284,7 @@ LoopExit Engine::Impl::run_exactly() {
     Position from = take_resume();  // when empty, at PC
     for (;;) {
         const bool fits = from.op == nullptr || from.remaining() <= budget;
-        const LoopExit exit = fits ? loop(from) : run_part(from);
+        const LoopExit exit = fits ? loop(from, entry_at(from)) : run_part(from);
         if (exit == LoopExit::stop_here && budget == 0) {
             return LoopExit::budget;
         }
@@ -317,9 +322,12 @@ LoopExit Engine::Impl::run_part(const Position& from) {
     }
     const u64 page_va = v.s.pc & kPageMask;
     LoopExit exit = LoopExit::stop_here;
-    {
+    if (from.op == from.block->ops() && has_counted_code(*from.block)) {
+        ops_to_stop = static_cast<u64>(stop - from.op);
+        exit = loop(from, from.block->native_counted);
+    } else {
         const StopMark mark(code, *stop);
-        exit = loop(from);
+        exit = loop(from, nullptr);
     }
     if (exit != LoopExit::stop_here) {
         return exit;
@@ -432,7 +440,7 @@ std::optional<LoopExit> Engine::Impl::run_debugged(u64 limit) {
     const bool sample_ahead = until_sample - 1 <= limit;
     begin_segment(static_cast<s64>(sample_ahead ? until_sample - 1 : limit));
     const u64 whole = static_cast<u64>(segment_budget);
-    const LoopExit exit = sample_ahead || whole < kMaxBlockLength ? run_exactly() : loop(Position{});
+    const LoopExit exit = sample_ahead || whole < kMaxBlockLength ? run_exactly() : loop(Position{}, nullptr);
     const u64 executed = executed_in_segment();
     account();
     if (observed && executed != 0) {

@@ -62,6 +62,8 @@ struct Engine::Impl : EngineFrame {
 
     /// Makes a block that the loop has entered often run as host code.
     void heat_up(Block& block);
+    /// Whether Block::native_counted is there; makes it if it can.
+    bool has_counted_code(Block& block);
     /// Takes the branch `exit_op`, which host code left by, from now on without leaving it.
     void connect(Block* target);
     /// Forgets all decoded code: nobody may be inside a block.
@@ -82,7 +84,12 @@ struct Engine::Impl : EngineFrame {
     };
 
     /// Runs blocks within `budget`, starting at `from`, or at PC when it is empty.
-    LoopExit loop(const Position& from);
+    /// `native`: host code to begin with instead of the operation; nullptr: none.
+    LoopExit loop(const Position& from, const void* native);
+    /// Host code that goes on at the place, if there is any.
+    const void* entry_at(const Position& at) const {
+        return at.op == nullptr || translator == nullptr ? nullptr : translator->entry_at(*at.block, *at.op);
+    }
     /// Executes one instruction through the reference handlers; the sampled one with `trace`.
     Exec step(OpTrace* trace);
     Exec step_stopped(OpTrace& trace);

@@ -113,7 +113,7 @@ const void* const* label_table = nullptr;
 }  // namespace
 
 // NOLINTBEGIN: one function by design, see the head of the file.
-LoopExit Engine::Impl::loop(const Position& from) {
+LoopExit Engine::Impl::loop(const Position& from, const void* native) {
     static const void* const labels[] = {
 #define VMM_HOT_OP(name) &&op_##name,
         VMM_HOT_OPS(VMM_HOT_OP)
@@ -185,6 +185,10 @@ LoopExit Engine::Impl::loop(const Position& from) {
         block = from.block;
         op = from.op;
         remaining -= from.remaining();
+        if (native != nullptr) {
+            native_remaining = remaining;
+            goto enter_native;
+        }
         goto* op->code;
     }
     GO(cpu.s.pc);
@@ -219,13 +223,18 @@ op_enter_cold:
     }
 op_enter_native:
     native_remaining = remaining + block->length;  // host code takes it itself
+    native = block->native;
+enter_native:
     native_page_va = page_va;
     {
-        const NativeExit exit = translator->enter(block->native);
+        const NativeExit exit = translator->enter(native);
         remaining = native_remaining;
         page_va = native_page_va;
-        block = exit_block;
         op = exit_op;
+        if (exit == NativeExit::stop) {
+            goto op_stop_here;  // in the block that was begun with
+        }
+        block = exit_block;
         switch (exit) {
             case NativeExit::not_entered: goto not_entered;
             case NativeExit::interpret: ENTER(block);
@@ -238,6 +247,7 @@ op_enter_native:
                 connect(block);
                 ENTER(block);
             case NativeExit::lookup: target = exit_target; goto lookup_target;
+            case NativeExit::stop: __builtin_unreachable();
             case NativeExit::result: result = exit_result; goto handled;
         }
         __builtin_unreachable();

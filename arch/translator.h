@@ -17,11 +17,18 @@ class Vcpu;
 
 /// Why host code came back to the loop. EngineFrame says where.
 enum class NativeExit : u32 {
-    not_entered,  // `exit_block`: budget or attention forbid it; its length is already taken from `native_remaining`
-    interpret,  // `exit_block` has no host code; not charged
-    resolve,  // the branch `exit_op` of `exit_block` is taken and its target not known yet; `exit_link` is to be set
-    lookup,  // `exit_target`: the jump cache does not know it
-    result,  // the handler of `exit_op` returned `exit_result`, which is not Exec::next
+    // `exit_block`: budget or attention forbid it; its length is already taken from `native_remaining`.
+    not_entered,
+    // `exit_block` has no host code; not charged.
+    interpret,
+    // The branch `exit_op` of `exit_block` is taken and its target not known yet; `exit_link`, if any, is to be set.
+    resolve,
+    // `exit_target`: the jump cache does not know it.
+    lookup,
+    // The handler of `exit_op` returned `exit_result`, which is not Exec::next.
+    result,
+    // Counted host code has come to `exit_op`.
+    stop,
 };
 
 /// What the loop and host code share, at fixed places. Standard layout: host code addresses its members.
@@ -44,6 +51,7 @@ struct EngineFrame {
     Block* exit_block = nullptr;
     const void** exit_link = nullptr;
     u64 exit_target = 0;
+    u64 ops_to_stop = 0;  // counts down in counted host code
     Exec exit_result = Exec::next;
 
     std::array<JumpEntry, kJumpEntries> jump_cache{};
@@ -66,6 +74,14 @@ class Translator {
 
     /// Block::native of blocks without host code.
     virtual const void* untranslated() const = 0;
+
+    /// Where the block's host code can be entered at `op`, the length from there on taken from the budget already; nullptr:
+    /// not here.
+    virtual const void* entry_at(const Block& block, const Op& op) const = 0;
+
+    /// Gives a translated block a second piece of host code, Block::native_counted, which is entered with the length taken
+    /// from the budget already. False as for translate().
+    virtual bool translate_counted(Block& block) = 0;
 
     /// Runs host code from `native` on, an entry point that is Block::native of a translated block.
     virtual NativeExit enter(const void* native) = 0;

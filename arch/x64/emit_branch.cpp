@@ -17,6 +17,17 @@ void Emitter::emit_entry() {
     L(enter);
 }
 
+/// In counted code, before each operation: stops there when the count is used up.
+void Emitter::count_down(Op& op) {
+    const u8* const frame = reinterpret_cast<const u8*>(env_.frame);
+    const int offset = static_cast<int>(reinterpret_cast<const u8*>(&env_.frame->ops_to_stop) - frame);
+    sub(qword[r15 + offset], 1);
+    stops_.push_back(std::make_unique<Taken>());
+    stops_.back()->op = &op;
+    js(stops_.back()->entry, T_NEAR);
+    host_flags_ = HostFlags::none;
+}
+
 /// Leaves by a direct branch: gives back what the block did not execute.
 void Emitter::take_link(Op& op) {
     if (op.tail != 0) {
@@ -25,6 +36,13 @@ void Emitter::take_link(Op& op) {
     if (op.imm < 0 || op.imm >= static_cast<s32>(kPageSize)) {
         lea(rax, ptr[r14 + op.imm]);
         go();
+        return;
+    }
+    if (counted()) {
+        xor_(eax, eax);  // no link to be set
+        mov(rcx, reinterpret_cast<u64>(&block_));
+        mov(rdx, reinterpret_cast<u64>(&op));
+        jmp(env_.thunks.resolve);
         return;
     }
     if (op.imm == static_cast<s32>(block_.offset())) {

@@ -27,7 +27,7 @@ void Emitter::find_needed_flags() {
     for (std::size_t i = hot_.size(); i-- > 0;) {
         const HotOp hot = hot_[i];
         const bool data_processing = hot >= HotOp::movi && hot <= HotOp::sbcs64;
-        flags_needed_[i] = needed || !data_processing;
+        flags_needed_[i] = needed || !data_processing || counted();
         const bool replaces = (hot >= HotOp::subsi64 && hot <= HotOp::addsi32) || hot == HotOp::andsi64 ||
                               hot == HotOp::andsi32 || (hot >= HotOp::subs64 && hot <= HotOp::adds32) ||
                               hot == HotOp::ands64 || hot == HotOp::ands32;
@@ -60,8 +60,14 @@ bool Emitter::emit(Op& op) {
 }
 
 bool Emitter::translate() {
-    emit_entry();
+    if (!counted()) {
+        emit_entry();
+    }
     for (Op* op = block_.ops(); op != block_.end(); ++op) {
+        if (counted()) {
+            count_down(*op);
+        }
+        offsets_.push_back(host_flags_ == HostFlags::none ? static_cast<u16>(getSize()) : 0);
         if (!emit(*op)) {
             return false;
         }
@@ -85,6 +91,11 @@ void Emitter::emit_out_of_line() {
     for (const std::unique_ptr<Taken>& taken : taken_) {
         L(taken->entry);
         take_link(*taken->op);
+    }
+    for (const std::unique_ptr<Taken>& stop : stops_) {
+        L(stop->entry);
+        mov(rdx, reinterpret_cast<u64>(stop->op));
+        jmp(env_.thunks.stop);
     }
     for (std::size_t i = 0; i < leaving_.size(); ++i) {
         unresolved_.push_back(getCurr());

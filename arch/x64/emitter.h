@@ -33,6 +33,7 @@ struct Thunks {
     const u8* interpret = nullptr;    // rdx = Block
     const u8* resolve = nullptr;      // rdx = Op, rcx = Block, rax = link
     const u8* lookup = nullptr;       // rax = target
+    const u8* stop = nullptr;         // rdx = Op
     const u8* result = nullptr;       // al = Exec, rdx = Op
 };
 
@@ -48,7 +49,8 @@ struct Environment {
 
 class Emitter : public Xbyak::CodeGenerator {
   public:
-    /// Writes to `memory`, which has room for `bytes`. `links`: a pointer for every way out of the block that can be linked.
+    /// Writes to `memory`, which has room for `bytes`. `links`: a pointer for every way out of the block that can be linked;
+    /// nullptr makes counted code, which has no links.
     Emitter(const Environment& environment, u8* memory, std::size_t bytes, Block& block, const void** links);
 
     /// The most bytes that one operation takes.
@@ -56,6 +58,9 @@ class Emitter : public Xbyak::CodeGenerator {
 
     /// Translates the block. False: it holds an operation that has no host code.
     bool translate();
+
+    /// For every operation the offset of its code, 0 where it relies on what the one before left in the host's flags.
+    const std::vector<u16>& offsets() const { return offsets_; }
 
     /// Where each link points until its target is known.
     const std::vector<const u8*>& unresolved() const { return unresolved_; }
@@ -125,6 +130,8 @@ class Emitter : public Xbyak::CodeGenerator {
     // ── Branches (emit_branch.cpp) ─────────────────────────────────────────────────────────────────────────
     bool emit_branch(Op& op);
     void emit_entry();
+    bool counted() const { return links_ == nullptr; }
+    void count_down(Op& op);
     void take_link(Op& op);
     void take_link_if(Holds holds, Op& op);
     void go();
@@ -333,6 +340,8 @@ class Emitter : public Xbyak::CodeGenerator {
     std::vector<std::unique_ptr<Taken>> taken_;
     std::vector<std::unique_ptr<Taken>> leaving_;  // links to be resolved
     std::vector<const u8*> unresolved_;
+    std::vector<u16> offsets_;
+    std::vector<std::unique_ptr<Taken>> stops_;
 };
 
 }  // namespace vmm::arch::x64

@@ -3,6 +3,7 @@
 #include <sys/mman.h>
 
 #include <algorithm>
+#include <cstring>
 
 #include <xbyak/xbyak_util.h>
 
@@ -23,7 +24,8 @@ constexpr std::size_t kConstantBytes = (sizeof(Constants) + 63) & ~std::size_t{6
 
 class ThunkWriter : public Xbyak::CodeGenerator {
   public:
-    ThunkWriter(const Environment& env, u8* memory) : CodeGenerator(kThunkBytes - kConstantBytes, memory), env_(env) {}
+    ThunkWriter(const Environment& env, u8* memory)
+        : CodeGenerator(kThunkBytes - kConstantBytes, memory), env_(env) {}
 
     Thunks write();
 
@@ -91,6 +93,9 @@ Thunks ThunkWriter::write() {
     t.lookup = getCurr();
     mov(frame(&f.exit_target), rax);
     leave(NativeExit::lookup);
+    t.stop = getCurr();
+    mov(frame(&f.exit_op), rdx);
+    leave(NativeExit::stop);
     t.result = getCurr();
     mov(frame(&f.exit_op), rdx);
     mov(byte[r15 +
@@ -119,6 +124,8 @@ class NativeCode final : public Translator {
     NativeCode& operator=(const NativeCode&) = delete;
 
     bool translate(Block& block) override;
+    bool translate_counted(Block& block) override;
+    const void* entry_at(const Block& block, const Op& op) const override;
     const void* untranslated() const override { return env_.thunks.interpret; }
     NativeExit enter(const void* native) override {
         using Enter = NativeExit (*)(const void*);
@@ -143,11 +150,40 @@ class NativeCode final : public Translator {
     std::size_t links_used_ = 0;
 };
 
-bool NativeCode::translate(Block& block) {
+/// Host code of a block is preceded by the offsets of its operations, the first one's last.
+const void* NativeCode::entry_at(const Block& block, const Op& op) const {
+    if (block.native == untranslated()) {
+        return nullptr;
+    }
+    const u8* const entry = static_cast<const u8*>(block.native);
+    const std::size_t index = static_cast<std::size_t>(&op - block.ops());
+    u16 offset = 0;
+    std::memcpy(&offset, entry - (index + 1) * sizeof(offset), sizeof(offset));
+    return offset == 0 ? nullptr : entry + offset;
+}
+
+bool NativeCode::translate_counted(Block& block) {
     const std::size_t most = (block.op_count + std::size_t{1}) * Emitter::kMaxBytesPerOp;
-    if (code_used_ + most > kCodeBytes || links_used_ + block.op_count > kMaxLinks) {
+    if (code_used_ + most > kCodeBytes) {
         return false;
     }
+    u8* const entry = code_ + code_used_;
+    Xbyak::ClearError();
+    Emitter emitter(env_, entry, most, block, nullptr);
+    const bool translated = emitter.translate();
+    VMM_CHECK(translated);
+    code_used_ += (emitter.getSize() + 15) & ~std::size_t{15};
+    block.native_counted = entry;
+    return true;
+}
+
+bool NativeCode::translate(Block& block) {
+    const std::size_t table = (block.op_count * sizeof(u16) + 15) & ~std::size_t{15};
+    const std::size_t most = (block.op_count + std::size_t{1}) * Emitter::kMaxBytesPerOp;
+    if (code_used_ + table + most > kCodeBytes || links_used_ + block.op_count > kMaxLinks) {
+        return false;
+    }
+    code_used_ += table;
     u8* const entry = code_ + code_used_;
     Xbyak::ClearError();
     Emitter emitter(env_, entry, most, block, links_ + links_used_);
@@ -161,6 +197,11 @@ bool NativeCode::translate(Block& block) {
     links_used_ += block.link_count;
     code_used_ += (emitter.getSize() + 15) & ~std::size_t{15};
     block.native = entry;
+    u8* offset = entry;
+    for (const u16 value : emitter.offsets()) {
+        offset -= sizeof(value);
+        std::memcpy(offset, &value, sizeof(value));
+    }
     return true;
 }
 
