@@ -507,6 +507,10 @@ u64 Engine::ops_executed() const {
     return impl_->total_before + impl_->executed_in_segment();
 }
 
+bool Engine::translates() const {
+    return impl_->translator != nullptr;
+}
+
 void Engine::invalidate_code_page(u64 pa_page) {
     if (impl_->code.has_code(pa_page)) {
         impl_->code.invalidate_page(pa_page);
@@ -551,6 +555,10 @@ u64 Vcpu::ops_executed() const {
 void Vcpu::set_debug_hook(DebugHook* hook) {
     debug_hook_ = hook;
     engine_->invalidate_all_code();
+}
+
+bool Vcpu::translates() const {
+    return engine_->translates();
 }
 
 void Vcpu::observer_changed() {

@@ -1,5 +1,5 @@
-// The execution engine's interface to the rest of arch. The first engine is a decoded-block interpreter
-// (interpreter.cpp); a translating one fits behind the same calls.
+// The execution engine's interface to the rest of arch. Behind it, a decoded-block interpreter (interpreter.cpp) and a
+// translator for what is hot (translator.h) execute the same blocks.
 #pragma once
 
 #include <memory>
@@ -15,6 +15,7 @@ class Engine {
 
     RunResult run(u64 budget);
     u64 ops_executed() const;
+    bool translates() const;
 
     /// Decoded code of the guest-physical page is stale (IC IVAU here or on another PE).
     void invalidate_code_page(u64 pa_page);

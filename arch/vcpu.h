@@ -86,6 +86,9 @@ class Vcpu {
     /// Operations executed since reset; exact also inside a handler. (engine.cpp)
     u64 ops_executed() const;
 
+    /// Whether code that is executed often becomes host code. (engine.cpp)
+    bool translates() const;
+
     /// The profiling unit; nullptr: none. Set before the first run.
     void set_observer(OpObserver* observer) { observer_ = observer; }
     OpObserver* observer() const { return observer_; }

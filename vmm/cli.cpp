@@ -58,7 +58,8 @@ constexpr const char* kExitStatusHelp =
 /// What the user wrote, before any checking.
 struct RawOptions {
     std::string kernel, positional_kernel, initrd, params, name, dump_dtb, control;
-    std::optional<std::string> cpus, mem, console, log_level, kaslr_seed, cpu, clock, timeout, host_trace;
+    std::optional<std::string> cpus, mem, console, log_level, kaslr_seed, cpu, clock, engine, timeout,
+        host_trace;
     bool rng = false, nodefaults = false, pmu = false, no_control = false;
     RawSpeOptions spe;
     RawDeviceOptions devices;
@@ -93,6 +94,10 @@ void add_machine_options(CLI::App& run, RawOptions& raw) {
                    "Guest console: serial (ttyS0) or virtio (hvc0) (default serial)")
         ->type_name("serial|virtio");
     run.add_flag("--pmu", raw.pmu, "Give the CPUs a PMUv3");
+    run.add_option("--engine", raw.engine,
+                   "translator: guest code that is executed often becomes host code (default); interpreter: "
+                   "none does, for comparison")
+        ->type_name("translator|interpreter");
     run.add_option("--clock", raw.clock,
                    "host: guest time follows the host (default); insn: it advances with executed operations, "
                    "and runs "
@@ -157,6 +162,11 @@ Result<> parse_kinds(const RawOptions& raw, MachineConfig& config) {
         static constexpr Choice<ClockKind> kClocks[] = {{"host", ClockKind::host}, {"insn", ClockKind::insn}};
         VMM_TRY(config.clock, choose("--clock", *raw.clock, kClocks));
     }
+    if (raw.engine) {
+        static constexpr Choice<EngineKind> kEngines[] = {{"translator", EngineKind::translator},
+                                                          {"interpreter", EngineKind::interpreter}};
+        VMM_TRY(config.engine, choose("--engine", *raw.engine, kEngines));
+    }
     if (raw.log_level) {
         static constexpr Choice<LogLevel> kLevels[] = {{"error", LogLevel::error},
                                                        {"warning", LogLevel::warning},
@@ -191,8 +201,10 @@ Result<> parse_numbers(const RawOptions& raw, MachineConfig& config) {
 Result<> parse_control(const RawOptions& raw, MachineConfig& config) {
     config.name = raw.name.empty() ? fmt::format("guest-{}", ::getpid()) : raw.name;
     if (!valid_guest_name(config.name)) {
-        return fail_usage("--name \"{}\": must be 1 to 64 letters, digits or . _ + -, and begin with a letter, digit, _ or +",
-                          config.name);
+        return fail_usage(
+            "--name \"{}\": must be 1 to 64 letters, digits or . _ + -, and begin with a letter, digit, _ or "
+            "+",
+            config.name);
     }
     if (raw.no_control && !raw.control.empty()) {
         return fail_usage("--control \"{}\": --no-control excludes it", raw.control);

@@ -80,6 +80,12 @@ struct GdbConfig {
     bool wait = false; // the guest does not start before the debugger lets it
 };
 
+/// How guest code is executed. Results are the same.
+enum class EngineKind : u8 {
+    translator,   // what is executed often becomes host code, where the host has a translator
+    interpreter,  // none of it does
+};
+
 struct MachineConfig {
     std::string name;
     ControlConfig control;
@@ -103,6 +109,7 @@ struct MachineConfig {
     SpeConfig spe;
     HostTraceConfig host_trace;
     ClockKind clock = ClockKind::host;
+    EngineKind engine = EngineKind::translator;
     u64 timeout_seconds = 0;  // 0: none
     ExecConfig exec;
     std::string result;  // a file for the result as JSON; empty: none

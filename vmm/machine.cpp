@@ -226,6 +226,9 @@ void Machine::build_cpus() {
     pe.counter = counter_.get();
     pe.interconnect = &interconnect_;
     pe.pmu = config_.pmu;
+    if (config_.engine == EngineKind::interpreter) {
+        pe.translate_after = 0;
+    }
     pe.table_watch = config_.spe.enabled ? &memory_->table_watch() : nullptr;
     pe.uniform_spe = !config_.spe.enabled || config_.spe.count(config_.cpus) == config_.cpus;
     std::vector<devices::GicPe> gic_pes;
@@ -235,6 +238,9 @@ void Machine::build_cpus() {
         pe.pmsver = config_.spe.on_cpu(i) ? config_.spe.pmsver : u8{0};
         vcpus_.push_back(std::make_unique<arch::Vcpu>(pe));
         gic_pes.push_back({&vcpus_.back()->pins, pe.mpidr});
+    }
+    if (config_.engine == EngineKind::translator && !vcpus_.front()->translates()) {
+        spdlog::info("everything is interpreted: this host has no translator, or gives no executable memory");
     }
     gic_ = std::make_unique<devices::GicV3>(gic_pes);
     std::shared_ptr<spe::MemorySystem> caches;  // one for all CPUs
