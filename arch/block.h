@@ -45,6 +45,7 @@ struct Block {
     u16 op_count = 0;
     u16 start = 0;  // position of the first instruction in the page, in words
     u32 heat = 0;   // times the interpreter entered it
+    u32 stops = 0;  // times the loop was to stop inside it, since it has host code
     u32 first_link = 0;  // of the links its host code leaves by
     u32 link_count = 0;
 

@@ -15,6 +15,9 @@ namespace {
 
 constexpr u64 kNoSample = ~u64{0};  // OpObserver::ops_until_sample()
 
+/// Stops in a block that are worth another piece of host code: making it costs as much as a hundred and more of them save.
+constexpr u32 kStopsBeforeCounting = 128;
+
 /// Fault status code of a synchronous external abort (nothing to fetch there).
 constexpr u8 kFscExternalAbort = 0x10;
 
@@ -121,8 +124,11 @@ void Engine::Impl::heat_up(Block& block) {
 }
 
 bool Engine::Impl::has_counted_code(Block& block) {
-    return translator != nullptr && block.native != translator->untranslated() &&
-           (block.native_counted != nullptr || translator->translate_counted(block));
+    if (block.native_counted != nullptr) {
+        return true;
+    }
+    const bool translated = translator != nullptr && block.native != translator->untranslated();
+    return translated && ++block.stops > kStopsBeforeCounting && translator->translate_counted(block);
 }
 
 void Engine::Impl::connect(Block* target) {

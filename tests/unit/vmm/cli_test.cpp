@@ -56,6 +56,7 @@ TEST_CASE("defaults are kvmtool's where it has them") {
     REQUIRE(config.kaslr_seed == 0);
     REQUIRE(config.console == ConsoleKind::serial);
     REQUIRE(config.clock == ClockKind::host);
+    REQUIRE(config.engine == EngineKind::translator);
     REQUIRE_FALSE(config.pmu);
     REQUIRE_FALSE(config.spe.enabled);
     REQUIRE(config.spe.max_buffer_size == 4 * kMiB);
@@ -85,7 +86,7 @@ TEST_CASE("every option reaches the configuration") {
                    "virtio", "--dump-dtb", "t.dtb",  "--loglevel",    "debug",  "--kaslr-seed",
                    "0x10",   "--cpu",      "max",    "--spe-version", "1.0",    "--spe-pin",
                    "mlock",  "--clock",    "insn",   "--timeout",     "7",      "--spe-model",
-                   "detailed"});
+                   "detailed", "--engine", "interpreter"});
     REQUIRE(config.initrd == "initrd");
     REQUIRE(config.name == "x");
     REQUIRE(config.disks.size() == 2);
@@ -103,6 +104,7 @@ TEST_CASE("every option reaches the configuration") {
     REQUIRE(config.spe.pin == mm::PinChoice::mlock);
     REQUIRE(config.spe.model == spe::ModelKind::detailed);
     REQUIRE(config.clock == ClockKind::insn);
+    REQUIRE(config.engine == EngineKind::interpreter);
     REQUIRE(config.timeout_seconds == 7);
     REQUIRE(kernel_command_line(config) == "console=hvc0 root=/dev/vda rw");
 }
@@ -197,6 +199,7 @@ TEST_CASE("a refused value is named together with its option and what would be a
         {{"--cpu", "z80"}, "--cpu \"z80\":", "neoverse-n1"},
         {{"--console", "hv"}, "--console \"hv\":", "serial, virtio"},
         {{"--clock", "tsc"}, "--clock \"tsc\":", "host, insn"},
+        {{"--engine", "kvm"}, "--engine \"kvm\":", "translator, interpreter"},
         {{"--loglevel", "all"}, "--loglevel \"all\":", "error, warning, info, debug"},
         {{"--kaslr-seed", "abc"}, "--kaslr-seed \"abc\":", "64-bit number"},
         {{"--kaslr-seed", "0x"}, "--kaslr-seed \"0x\":", "64-bit number"},
