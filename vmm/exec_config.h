@@ -26,6 +26,7 @@ struct ExecConfig {
     std::string script;                 // a host file to execute after them; empty: none
     std::vector<std::string> environment;  // NAME=VALUE
     std::string cwd = "/";
+    bool standard_input = false;      // they get ours
     std::vector<CopyPaths> copy_in;   // host → guest, before the first command
     std::vector<CopyPaths> copy_out;  // guest → host, after the last one
     std::string root;                 // a host folder that becomes the guest's root; empty: none

@@ -155,6 +155,14 @@ bool GuestChannel::understand(u8 type, std::span<const u8> payload) {
             return true;
         case VMM_SAID_OUT:
         case VMM_SAID_ERR: return output(type, payload);
+        case VMM_SAID_WANT: {
+            const auto size = number();
+            if (!want_ || progress_.commands.empty() || !size || *size == 0 || *size > VMM_MAX_INPUT) {
+                return false;
+            }
+            want_(*size);
+            return true;
+        }
         case VMM_SAID_EXIT: {
             const auto index = number();
             const auto status = number();

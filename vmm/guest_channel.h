@@ -46,6 +46,10 @@ class GuestChannel final : public devices::ByteSink {
     GuestChannel(devices::ByteSink& out, devices::ByteSink& err, const std::vector<CopyPaths>& copies,
                  std::function<void()> event);
 
+    /// `want` is called with the number of bytes of input that the guest has room for. Without it, asking is no part of the
+    /// protocol. Before the guest starts.
+    void offer_input(std::function<void(u32)> want) { want_ = std::move(want); }
+
     void put(std::span<const u8> bytes) override;
 
     Progress progress() const;
@@ -65,6 +69,7 @@ class GuestChannel final : public devices::ByteSink {
     devices::ByteSink& out_;
     devices::ByteSink& err_;
     const std::function<void()> event_;
+    std::function<void(u32)> want_;  // empty: there is no input
     std::atomic<Clock::time_point> last_output_{Clock::now()};
     std::atomic<bool> hello_{false};
     std::atomic<bool> over_{false};

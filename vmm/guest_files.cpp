@@ -124,6 +124,9 @@ Result<std::vector<u8>> make_addition(const MachineConfig& config, u64 limit) {
     for (const std::string& setting : config.exec.environment) {
         add_record(run, VMM_RUN_ENV, setting);
     }
+    if (config.exec.standard_input) {
+        add_record(run, VMM_RUN_INPUT, "");
+    }
     for (const std::string& command : config.exec.commands) {
         add_record(run, VMM_RUN_COMMAND, command);
     }

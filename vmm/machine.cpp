@@ -95,6 +95,9 @@ Machine::~Machine() {
     if (executor_ != nullptr) {
         pause(StopReason::host);
     }
+    if (script_ != nullptr) {
+        script_->stop_input();
+    }
     gdb_.reset();  // vCPUs no longer look at its hooks
     for (const auto& transport : transports_) {
         transport->reset();
@@ -492,6 +495,9 @@ int Machine::run(HostEvents& events) {
     if (script_ == nullptr) {
         start_console_input();
     } else {
+        if (config_.exec.standard_input) {
+            script_->start_input([this](std::span<const u8> bytes) { return uarts_[kChannelUart]->push_input(bytes); });
+        }
         script_->begin();
     }
     boot();

@@ -1,4 +1,5 @@
 // vmm: parse, build, run, exit status. The only place that catches what libraries throw.
+#include <fcntl.h>
 #include <unistd.h>
 
 #include <cstdio>
@@ -8,6 +9,7 @@
 #include "vmm/cli.h"
 #include "vmm/cli_exec.h"
 #include "vmm/control_socket.h"
+#include "vmm/guest_input.h"
 #include "vmm/host_events.h"
 #include "vmm/machine.h"
 #include "vmm/matrix/cli_matrix.h"
@@ -87,12 +89,27 @@ int run(std::span<const char* const> arguments) {
         const auto status = run_matrix(command->matrix, host_facts());
         return status ? *status : report(status.error());
     }
+    command->config.exec.standard_input = offers_input(STDIN_FILENO);
     return run_guest(command->config);
+}
+
+/// Descriptors that are closed must not become files of ours, which others then read or print to. What is put there instead
+/// has no input and takes no output.
+void occupy_standard_descriptors() {
+    int fd = 0;
+    while (fd <= STDERR_FILENO) {
+        fd = ::open("/dev/null", O_RDONLY);
+        if (fd < 0) {
+            return;
+        }
+    }
+    ::close(fd);
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
+    occupy_standard_descriptors();
     try {
         return run(
             std::span<const char* const>(argv, static_cast<std::size_t>(argc)).subspan(argc > 0 ? 1 : 0));

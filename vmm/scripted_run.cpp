@@ -1,6 +1,7 @@
 #include "vmm/scripted_run.h"
 
 #include <fcntl.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cstdio>
@@ -58,6 +59,16 @@ Result<> ScriptedRun::open_log() {
     log_ = std::make_unique<devices::FdSink>(log_file_.get());
     console_.copy_to(log_.get());
     return {};
+}
+
+void ScriptedRun::start_input(std::function<std::size_t(std::span<const u8>)> deliver) {
+    input_ = std::make_unique<GuestInput>(STDIN_FILENO, std::move(deliver));
+    channel_.offer_input([this](u32 size) { input_->want(size); });
+}
+
+void ScriptedRun::stop_input() {
+    channel_.offer_input({});
+    input_.reset();
 }
 
 void ScriptedRun::begin() { begun_ = Clock::now(); }

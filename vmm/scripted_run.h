@@ -13,6 +13,7 @@
 #include "vmm/config.h"
 #include "vmm/console_watch.h"
 #include "vmm/guest_channel.h"
+#include "vmm/guest_input.h"
 #include "vmm/run_control.h"
 #include "vmm/run_end.h"
 
@@ -34,6 +35,10 @@ class ScriptedRun {
     devices::ByteSink& console() { return console_; }
     /// What the guest's init says.
     devices::ByteSink& channel() { return channel_; }
+    /// Commands get what standard input has; `deliver` as for GuestInput takes it to the guest's init.
+    void start_input(std::function<std::size_t(std::span<const u8>)> deliver);
+    /// Calls `deliver` no more. While the guest does not execute.
+    void stop_input();
 
     /// The guest starts now: timeouts count from here.
     void begin();
@@ -67,6 +72,7 @@ class ScriptedRun {
     devices::FdSink err_{2};
     ConsoleWatch console_;
     GuestChannel channel_;
+    std::unique_ptr<GuestInput> input_;  // nullptr: none
     Clock::time_point begun_ = Clock::now();
     std::optional<Clock::time_point> trouble_at_;
 };

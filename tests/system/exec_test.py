@@ -3,6 +3,7 @@
 
 usage: exec_test.py VMM SOURCE_DIR
 """
+import hashlib
 import json
 import os
 import pathlib
@@ -160,6 +161,31 @@ def root_folder(guest: Runner) -> None:
     guest.verdict.expect(operations[0] == operations[1], f"repeats to the operation: {operations}")
 
 
+def standard_input(guest: Runner) -> None:
+    """Commands share vmm's standard input; whether or not it ever ends, the run does."""
+    blob = os.urandom(1 << 20)
+    line = b"the first line\n"
+    wanted = f"the first line\n{hashlib.sha256(blob).hexdigest()}  -\n0\n"
+    commands = ("--exec", "true", "--exec", "read line; echo $line", "--exec", "sha256sum", "--exec", "wc -c")
+    file = guest.folder / "input"
+    file.write_bytes(line + blob)
+    for what, data in (("a pipe", {"input": line + blob}), ("a file", {"stdin": file.open("rb")})):
+        result = subprocess.run(guest.command(*commands), capture_output=True, timeout=LONG, check=False, **data)
+        guest.verdict.expect((result.returncode, result.stdout.decode()) == (0, wanted), f"input from {what}: {result.stdout[-300:]!r}")
+    result = subprocess.run(["sh", "-c", 'exec "$@" <&-', "sh", *guest.command("--exec", "wc -c; test -c /proc/self/fd/0")],
+                            capture_output=True, timeout=LONG, check=False)
+    guest.verdict.expect((result.returncode, result.stdout) == (0, b"0\n"), f"closed input is empty: {result.stdout!r} {result.stderr!r}")
+    reads, writes = os.pipe()
+    endless = (("a pipe without an end", reads, "echo on"), ("zeros without an end", os.open("/dev/zero", os.O_RDONLY), "echo on"),
+               ("zeros of which some are read", os.open("/dev/zero", os.O_RDONLY), "dd bs=1M count=1 iflag=fullblock | wc -c"))
+    for what, source, command in endless:
+        result = subprocess.run(guest.command("--exec", command), stdin=source, capture_output=True, timeout=LONG, check=False)
+        output = b"1048576\n" if "wc" in command else b"on\n"
+        guest.verdict.expect((result.returncode, result.stdout) == (0, output), f"{what}: {result.stdout!r} {result.stderr!r}")
+        os.close(source)
+    os.close(writes)
+
+
 def kernel_mishaps(guest: Runner) -> None:
     original = (guest.modules / "kernel/lib/ts_kmp.ko").read_bytes()
     for name, words in (("oops", LOAD_FROM_NOWHERE), ("hang", FOREVER)):
@@ -197,7 +223,7 @@ def main() -> int:
     verdict = Verdict()
     with tempfile.TemporaryDirectory() as folder:
         guest = Runner(sys.argv[1], pathlib.Path(sys.argv[2]), pathlib.Path(folder), verdict)
-        for part in (profile_in_one_line, commands, root_folder, kernel_mishaps, other_ends):
+        for part in (profile_in_one_line, commands, root_folder, standard_input, kernel_mishaps, other_ends):
             part(guest)
     return verdict.status()
 

@@ -23,6 +23,8 @@ int channel_open(void) {
     return 0;
 }
 
+int channel_fd(void) { return channel; }
+
 void channel_drain(void) { SYS(ioctl, channel, TCSBRK, 1, 0, 0); }
 
 static void write_all(const void* from, size_t size) {

@@ -9,6 +9,7 @@
 int channel_open(void);
 /// Waits until the host has everything.
 void channel_drain(void);
+int channel_fd(void);
 
 void say(int type, const void* payload, size_t size);
 /// Any number of bytes, in several records where one does not hold them.

@@ -4,6 +4,7 @@
 #include <linux/signal.h>
 
 #include "vmm/guest_init/channel.h"
+#include "vmm/guest_init/input.h"
 
 enum { kCannotRun = 126, kNotFound = 127, kSignalled = 128, kPipePieces = (1 << 20) / VMM_MAX_PAYLOAD };
 
@@ -39,12 +40,12 @@ static void exec_child(char* const* arguments, char* const* environment, const c
     SYS(exit_group, error == -ENOENT ? kNotFound : kCannotRun, 0, 0, 0, 0);
 }
 
-/// Starts a process whose descriptors 0 to 2 are as given. Its number, or a negative errno.
-static long start(char* const* arguments, char* const* environment, const char* cwd, int out, int err) {
+/// Starts a process whose descriptors 0 to 2 are as given; -1: nothing. Its number, or a negative errno.
+static long start(char* const* arguments, char* const* environment, const char* cwd, int in, int out, int err) {
     long child = SYS(clone, SIGCHLD, 0, 0, 0, 0);
     if (child == 0) {
         int null = sys_open("/dev/null", O_RDWR);
-        SYS(dup3, null, 0, 0, 0, 0);
+        SYS(dup3, in < 0 ? null : in, 0, 0, 0, 0);
         SYS(dup3, out < 0 ? null : out, 1, 0, 0, 0);
         SYS(dup3, err < 0 ? null : err, 2, 0, 0, 0);
         exec_child(arguments, environment, cwd);
@@ -91,10 +92,12 @@ static void close_pipe(struct pollfd* fd) {
 /// Until `child` has ended and its pipes are empty. What it leaves running in the background may keep them open.
 static int serve(long child, int out, int err) {
     int status = 0;
-    struct pollfd fds[3] = {{out, POLLIN, 0}, {err, POLLIN, 0}, {child_events, POLLIN, 0}};
+    struct pollfd fds[3 + kInputEvents] = {{out, POLLIN, 0}, {err, POLLIN, 0}, {child_events, POLLIN, 0}};
     int ended = 0;
     while (!ended) {
-        SYS(ppoll, fds, 3, 0, 0, 0);
+        input_prepare(fds + 3);
+        SYS(ppoll, fds, 3 + kInputEvents, 0, 0, 0);
+        input_serve(fds + 3);
         for (int n = 0; n < 2; ++n) {
             const int type = n == 0 ? VMM_SAID_OUT : VMM_SAID_ERR;
             if (fds[n].revents != 0 && !forward(fds[n].fd, type) && (fds[n].revents & POLLHUP) != 0) {
@@ -139,7 +142,7 @@ uint32_t command_run(uint32_t index, char* const* arguments, char* const* enviro
     }
     const uint64_t begin = boot_nanoseconds();
     say(VMM_SAID_BEGIN, &index, sizeof(index));
-    const long child = start(arguments, environment, cwd, out[1], err[1]);
+    const long child = start(arguments, environment, cwd, input_reader(), out[1], err[1]);
     sys_close(out[1]);
     sys_close(err[1]);
     uint32_t status = kCannotRun;
@@ -157,7 +160,7 @@ uint32_t command_run(uint32_t index, char* const* arguments, char* const* enviro
 }
 
 uint32_t command_run_quietly(char* const* arguments, char* const* environment) {
-    const long child = start(arguments, environment, "/", -1, -1);
+    const long child = start(arguments, environment, "/", -1, -1, -1);
     int status = 0;
     if (child < 0) {
         return kCannotRun;

@@ -11,6 +11,7 @@
 #include "vmm/guest_init/command.h"
 #include "vmm/guest_init/copy_in.h"
 #include "vmm/guest_init/copy_out.h"
+#include "vmm/guest_init/input.h"
 
 enum { kMaxRunFile = 1 << 20, kMaxEnvironment = 1024 };
 
@@ -243,6 +244,10 @@ void init_main(void) {
     if ((error = command_setup()) < 0) {
         say_note(error, "cannot wait for commands", "");
     } else if (copy_files_in()) {
+        at = 0;
+        if (next_record(VMM_RUN_INPUT, &at) != 0 && (error = input_open()) < 0) {
+            say_note(error, "cannot pass standard input on", "");
+        }
         status = run_commands();
     }
     const char* path;

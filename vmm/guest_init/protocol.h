@@ -3,9 +3,10 @@
 // Both directions are records: a header, then `length` bytes. Numbers are little-endian, as both sides are. The host's
 // records are the file VMM_RUN_PATH of the initramfs; the guest's come over the channel, the second UART, in this order:
 //
-//   hello  note*  ( begin  (out | err)*  exit )*  ( (entry data* entry_end)* copy_end )*  done
+//   hello  note*  ( begin  (out | err | want)*  exit )*  ( (entry data* entry_end)* copy_end )*  done
 //
-// Notes may come anywhere but between entry and entry_end.
+// Notes may come anywhere but between entry and entry_end. The host answers each want over the channel with one record
+// VMM_INPUT, as soon as there is something to send. The next want comes after that.
 #ifndef VMM_GUEST_INIT_PROTOCOL_H
 #define VMM_GUEST_INIT_PROTOCOL_H
 
@@ -21,6 +22,7 @@ enum {
     VMM_PROTOCOL_VERSION = 1,
     VMM_STATUS_NOT_RUN = 256,   // what had to be done before failed; a note says how
     VMM_MAX_PAYLOAD = 32768,  // bytes
+    VMM_MAX_INPUT = 8192,     // ... of a record to the guest: less than its terminal layer holds
     VMM_MAGIC_0 = 0xC5,
     VMM_MAGIC_1 = 0x5C,
 };
@@ -42,6 +44,12 @@ enum vmm_run_type {
     VMM_RUN_COMMAND = 'c',   // for /bin/sh -c
     VMM_RUN_SCRIPT = 's',    // a file to execute
     VMM_RUN_COPY_OUT = 'o',  // a path to send when all is done
+    VMM_RUN_INPUT = 'p',     // commands get what the host's standard input has
+};
+
+// To the guest, over the channel.
+enum vmm_input_type {
+    VMM_INPUT = 'I',  // bytes for the commands; none: there are no more, ever
 };
 
 // To the host. Statuses are a shell's: 0 to 255, 128 + N after signal N. Errors are Linux's errno, 0 = none.
@@ -51,6 +59,7 @@ enum vmm_said_type {
     VMM_SAID_BEGIN = 'B',      // u32 index of the command
     VMM_SAID_OUT = 'O',        // bytes of its standard output
     VMM_SAID_ERR = 'E',        // ... and error
+    VMM_SAID_WANT = 'W',       // u32 bytes of standard input for which there is room
     VMM_SAID_EXIT = 'X',       // u32 index, u32 status, u64 nanoseconds
     VMM_SAID_ENTRY = 'F',      // u32 index of the copy, u32 st_mode, path below the copied one; empty: itself
     VMM_SAID_DATA = 'D',       // bytes of a file, or where a symbolic link points to

@@ -1,4 +1,5 @@
 // What a guest says on its console and through its init, and where its files may go.
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -6,7 +7,10 @@
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <memory>
+#include <mutex>
 #include <set>
+#include <thread>
 
 #include <catch2/catch.hpp>
 
@@ -14,6 +18,7 @@
 #include "vmm/base/rng.h"
 #include "vmm/console_watch.h"
 #include "vmm/guest_channel.h"
+#include "vmm/guest_input.h"
 #include "vmm/guest_init/protocol.h"
 
 using namespace vmm;
@@ -179,6 +184,7 @@ TEST_CASE("a guest that does not keep to the protocol is not listened to") {
         kHello + std::string("\xC5\x5CN\0\xFF\xFF\xFF\xFF", 8),
         kHello + entry(0, S_IFREG, ""),  // nobody asked for a copy
         kHello + record(VMM_SAID_DATA, "x"),
+        kHello + begin + record(VMM_SAID_WANT, number(u32{1})),  // there is no input
     };
     for (const std::string& said : bad) {
         Heard heard(said);
@@ -187,6 +193,113 @@ TEST_CASE("a guest that does not keep to the protocol is not listened to") {
         heard.channel.put(bytes_of(record(VMM_SAID_DONE, number(u32{0}))));
         CHECK_FALSE(heard.channel.progress().done);
     }
+}
+
+namespace {
+
+/// Standard input of a guest: what is written to `in` arrives in `out`, of which at most `room` bytes are taken.
+struct Input {
+    explicit Input(std::size_t room = 1 << 20) {
+        REQUIRE(::pipe(ends) == 0);
+        input = std::make_unique<GuestInput>(ends[0], [this, room](std::span<const u8> bytes) {
+            const std::lock_guard lock(mutex);
+            const std::size_t taken = std::min(bytes.size(), room - out.size());
+            out.append(bytes.begin(), bytes.begin() + static_cast<std::ptrdiff_t>(taken));
+            return taken;
+        });
+    }
+    ~Input() {
+        input.reset();
+        ::close(ends[0]);
+        close_writer();
+    }
+    void close_writer() {
+        if (ends[1] >= 0) {
+            ::close(std::exchange(ends[1], -1));
+        }
+    }
+    void in(std::string_view text) { REQUIRE(::write(ends[1], text.data(), text.size()) == static_cast<ssize_t>(text.size())); }
+    /// What has arrived once it is `size` bytes, or some time has passed.
+    std::string arrived(std::size_t size, std::chrono::milliseconds patience = std::chrono::seconds(10)) {
+        const auto end = std::chrono::steady_clock::now() + patience;
+        for (;;) {
+            {
+                const std::lock_guard lock(mutex);
+                if (out.size() >= size || std::chrono::steady_clock::now() >= end) {
+                    return out;
+                }
+            }
+            std::this_thread::sleep_for(std::chrono::milliseconds(1));
+        }
+    }
+    int ends[2] = {-1, -1};
+    std::mutex mutex;
+    std::string out;
+    std::unique_ptr<GuestInput> input;
+};
+
+}  // namespace
+
+TEST_CASE("standard input goes to the guest as the guest asks for it") {
+    Input s;
+    s.in(std::string("a\0b\xC5\x5C", 5));
+    CHECK(s.arrived(1, std::chrono::milliseconds(50)).empty());
+    s.input->want(3);
+    const std::string first = record(VMM_INPUT, std::string("a\0b", 3));
+    CHECK(s.arrived(first.size()) == first);
+    CHECK(s.arrived(first.size() + 1, std::chrono::milliseconds(50)) == first);
+    s.input->want(VMM_MAX_INPUT);
+    const std::string second = first + record(VMM_INPUT, "\xC5\x5C");
+    CHECK(s.arrived(second.size()) == second);
+    s.input->want(VMM_MAX_INPUT);
+    s.close_writer();
+    const std::string all = second + record(VMM_INPUT);
+    CHECK(s.arrived(all.size()) == all);
+    s.input->want(VMM_MAX_INPUT);  // there is nothing any more
+    CHECK(s.arrived(all.size() + 1, std::chrono::milliseconds(50)) == all);
+}
+
+TEST_CASE("standard input keeps no run from ending") {
+    SECTION("nobody writes") {
+        Input s;
+        s.input->want(100);
+    }
+    SECTION("the guest asks and does not take") {
+        Input s(100);
+        s.in(std::string(5000, 'x'));
+        s.input->want(~u32{0});
+        CHECK(s.arrived(100).size() == 100);
+    }
+}
+
+TEST_CASE("a terminal, nothing, and a closed descriptor are no input for commands") {
+    const UniqueFd null(::open("/dev/null", O_RDONLY));
+    const UniqueFd zero(::open("/dev/zero", O_RDONLY));
+    const UniqueFd terminal(::posix_openpt(O_RDWR | O_NOCTTY));
+    REQUIRE(terminal);
+    CHECK_FALSE(offers_input(null.get()));
+    CHECK_FALSE(offers_input(terminal.get()));
+    CHECK_FALSE(offers_input(1'000'000));
+    CHECK(offers_input(zero.get()));
+}
+
+TEST_CASE("the guest may ask for input while commands run, within bounds") {
+    const auto asked = [](const std::string& said) {
+        TextSink out;
+        TextSink err;
+        std::vector<u32> wants;
+        GuestChannel channel(out, err, {}, [] {});
+        channel.offer_input([&wants](u32 size) { wants.push_back(size); });
+        channel.put(bytes_of(said));
+        return std::pair(wants, channel.progress().broken);
+    };
+    const std::string begin = kHello + record(VMM_SAID_BEGIN, number(u32{0}));
+    using Asked = std::pair<std::vector<u32>, bool>;
+    CHECK(asked(begin + record(VMM_SAID_WANT, number(u32{VMM_MAX_INPUT}))) == Asked{{VMM_MAX_INPUT}, false});
+    CHECK(asked(begin + record(VMM_SAID_WANT, number(u32{VMM_MAX_INPUT + 1}))) == Asked{{}, true});
+    CHECK(asked(begin + record(VMM_SAID_WANT, number(u32{0}))) == Asked{{}, true});
+    CHECK(asked(begin + record(VMM_SAID_WANT)) == Asked{{}, true});
+    CHECK(asked(kHello + record(VMM_SAID_WANT, number(u32{1}))) == Asked{{}, true});
 }
 
 TEST_CASE("random records of a guest harm nothing outside of the place for its copies") {
