@@ -16,8 +16,13 @@ if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
     target_compile_options(vmm_options INTERFACE -march=${VMM_X86_LEVEL} -mcx16)
 endif()
 if(VMM_SANITIZE)
-    target_compile_options(vmm_options INTERFACE -fsanitize=${VMM_SANITIZE} -fno-omit-frame-pointer)
+    # A finding of any kind ends the process: what only prints would pass for success.
+    target_compile_options(vmm_options INTERFACE
+        -fsanitize=${VMM_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer)
     target_link_options(vmm_options INTERFACE -fsanitize=${VMM_SANITIZE})
+endif()
+if(VMM_FUZZ)
+    target_compile_options(vmm_options INTERFACE -fsanitize=fuzzer-no-link)
 endif()
 
 # vmm_layer(NAME SOURCES... ): one static library per layer.
