@@ -19,6 +19,9 @@
 #define ORACLE_MAX_INSNS 8u
 #define ORACLE_BRK 0xD4207D00u /* BRK #0x3E8 */
 
+/* OracleOutcome::signal of a case that the reference does not know how to execute. */
+#define ORACLE_REFUSED 0xFFFFFFFEu
+
 /* What a case starts from and ends in. */
 struct OracleState {
     uint64_t x[31];

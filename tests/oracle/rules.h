@@ -5,20 +5,21 @@
 #include <string_view>
 
 #include "tests/oracle/case_generator.h"
+#include "tests/oracle/model.h"
 
 namespace vmm::oracle {
 
 /// Shell-style match: * and ?.
 bool glob_matches(std::string_view pattern, std::string_view text);
 
-/// Why no case of the row is run; nullptr: it is run.
-const char* exclusion_reason(const arch::DecodeRow& row);
+/// Why a word is not run (CONSTRAINED UNPREDICTABLE operands, known differences of the reference); nullptr: it is.
+const char* exclusion_reason(u32 insn, ModelId model);
 
-/// The same for single words (CONSTRAINED UNPREDICTABLE operands, known differences of the reference).
-const char* exclusion_reason(u32 insn);
+/// True if a model gets the integer instruction right whatever the registers are.
+bool fit_as_prefix(u32 insn, ModelId model);
 
 /// Shapes a random case: addresses point into the window, branches stay in the sandbox, sequences are completed.
 /// insns[0] is the word under test on entry. False: the case cannot be made safe, draw another.
-bool shape_case(OracleCase& c, u64 code_address, CaseGenerator& generator);
+bool shape_case(OracleCase& c, u64 code_address, CaseGenerator& generator, ModelId model);
 
 }  // namespace vmm::oracle
