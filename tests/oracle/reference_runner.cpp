@@ -42,33 +42,39 @@ Result<int> run_process(const ReferenceCommand& command, const std::string& path
 
 }  // namespace
 
-Result<> run_reference(const ReferenceCommand& command, std::vector<OracleCase>& cases) {
-    VMM_CHECK(cases.size() <= ORACLE_MAX_CASES);
-    const std::size_t size = sizeof(OracleFile) + cases.size() * sizeof(OracleCase);
+Result<> run_on_file(const ReferenceCommand& command, std::vector<u8>& file) {
     char path[] = "/tmp/oracle-XXXXXX";
     const UniqueFd fd(::mkstemp(path));
-    if (!fd || ::ftruncate(fd.get(), static_cast<off_t>(size)) != 0) {
+    if (!fd || ::ftruncate(fd.get(), static_cast<off_t>(file.size())) != 0) {
         return fail_errno(errno, "cannot make the case file {}", path);
     }
-    void* map = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd.get(), 0);
+    void* map = ::mmap(nullptr, file.size(), PROT_READ | PROT_WRITE, MAP_SHARED, fd.get(), 0);
     if (map == MAP_FAILED) {
         ::unlink(path);
         return fail_errno(errno, "cannot map the case file {}", path);
     }
-    auto* file = static_cast<OracleFile*>(map);
-    file->count = static_cast<uint32_t>(cases.size());
-    std::memcpy(file->cases, cases.data(), cases.size() * sizeof(OracleCase));
+    std::memcpy(map, file.data(), file.size());
     const auto status = run_process(command, path);
-    const uint32_t done = file->done;
-    std::memcpy(cases.data(), file->cases, cases.size() * sizeof(OracleCase));
-    ::munmap(map, size);
+    std::memcpy(file.data(), map, file.size());
+    ::munmap(map, file.size());
     ::unlink(path);
     if (!status) {
         return tl::make_unexpected(status.error());
     }
-    if (done != cases.size()) {
-        return fail("the reference stopped (wait status {:#x}) in case {} of {}: instruction {:08x}", *status, done,
-                    cases.size(), cases[done].insns[0]);
+    return {};
+}
+
+Result<> run_reference(const ReferenceCommand& command, std::vector<OracleCase>& cases) {
+    VMM_CHECK(cases.size() <= ORACLE_MAX_CASES);
+    std::vector<u8> buffer(sizeof(OracleFile) + cases.size() * sizeof(OracleCase));
+    auto* file = reinterpret_cast<OracleFile*>(buffer.data());
+    file->count = static_cast<uint32_t>(cases.size());
+    std::memcpy(file->cases, cases.data(), cases.size() * sizeof(OracleCase));
+    VMM_TRY_VOID(run_on_file(command, buffer));
+    std::memcpy(cases.data(), file->cases, cases.size() * sizeof(OracleCase));
+    if (file->done != cases.size()) {
+        return fail("the reference stopped in case {} of {}: instruction {:08x}", file->done, cases.size(),
+                    cases[file->done].insns[0]);
     }
     return {};
 }
