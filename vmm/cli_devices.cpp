@@ -1,9 +1,11 @@
 #include "vmm/cli_devices.h"
 
 #include <algorithm>
+#include <cctype>
 
 #include <CLI/CLI.hpp>
 
+#include "devices/virtio/console_ports.h"
 #include "devices/virtio/file_share.h"
 #include "vmm/cli_network.h"
 #include "vmm/memory_map.h"
@@ -61,6 +63,44 @@ Result<ShareConfig> parse_share(std::string_view text) {
     return share;
 }
 
+/// From the left: a port's name has no commas.
+Result<ConsolePortConfig> parse_console_port(std::string_view text) {
+    constexpr std::string_view kUnix = "unix:";
+    constexpr std::size_t kMaxName = 64;
+    const auto fits = [](char c) {
+        return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '.' || c == '_' || c == '-';
+    };
+    const std::size_t comma = text.find(',');
+    ConsolePortConfig port;
+    port.name = text.substr(0, comma);
+    port.path = comma == std::string_view::npos ? "" : text.substr(comma + 1);
+    port.socket = port.path.starts_with(kUnix);
+    port.path.erase(0, port.socket ? kUnix.size() : 0);
+    if (port.path.empty() || port.name.empty() || port.name.size() > kMaxName || port.name.starts_with('.') ||
+        !std::all_of(port.name.begin(), port.name.end(), fits)) {
+        return fail_usage(
+            "--console-port \"{}\": must be NAME,FILE or NAME,unix:PATH with a name of 1 to {} letters, digits, '.', '_' and '-'",
+            text, kMaxName);
+    }
+    return port;
+}
+
+Result<> parse_console_ports(const std::vector<std::string>& texts, std::vector<ConsolePortConfig>& ports) {
+    constexpr std::size_t kMaxPorts = devices::virtio::ConsolePorts::kMaxPorts;
+    for (const std::string& text : texts) {
+        VMM_TRY(ConsolePortConfig port, parse_console_port(text));
+        const auto same = [&port](const ConsolePortConfig& other) { return other.name == port.name; };
+        if (std::any_of(ports.begin(), ports.end(), same)) {
+            return fail_usage("--console-port \"{}\": another port has this name", text);
+        }
+        if (ports.size() == kMaxPorts) {
+            return fail_usage("--console-port \"{}\": at most {} ports are possible", text, kMaxPorts);
+        }
+        ports.push_back(std::move(port));
+    }
+    return {};
+}
+
 Result<> check_tags(const std::vector<ShareConfig>& shares) {
     for (std::size_t n = 0; n < shares.size(); ++n) {
         for (std::size_t m = 0; m < n; ++m) {
@@ -88,6 +128,12 @@ void add_device_options(CLI::App& run, RawDeviceOptions& raw) {
         ->type_name("DIR,TAG[,ro]")
         ->take_all()
         ->allow_extra_args(false);
+    run.add_option("--console-port", raw.console_ports,
+                   "Port /dev/virtio-ports/NAME of the guest: a file of the host that takes what the guest writes, or a Unix "
+                   "socket to which one client at a time can connect; may be repeated")
+        ->type_name("NAME,FILE|unix:PATH")
+        ->take_all()
+        ->allow_extra_args(false);
     run.add_flag("--balloon", raw.balloon,
                  "Memory that the guest does not use goes back to the host; 'vmm balloon' asks it for more");
     run.add_option("-n,--network", raw.networks,
@@ -111,11 +157,13 @@ Result<> parse_device_options(const RawDeviceOptions& raw, MachineConfig& config
     for (const std::string& text : raw.networks) {
         VMM_TRY_VOID(parse_network(text, config));
     }
+    VMM_TRY_VOID(parse_console_ports(raw.console_ports, config.console_ports));
     return check_tags(config.shares);
 }
 
 Result<> check_devices(const MachineConfig& config) {
     const std::size_t wanted = config.disks.size() + config.shares.size() + config.networks.size() + (config.rng ? 1 : 0) + (config.balloon ? 1 : 0) +
+                               (config.console_ports.empty() ? 0 : 1) +
                                (config.console == ConsoleKind::virtio ? 1 : 0);
     if (wanted > kVirtioSlots) {
         return fail_usage("{}: {} virtio devices asked for; at most {} fit, console and rng included",
@@ -124,6 +172,9 @@ Result<> check_devices(const MachineConfig& config) {
     }
     if (!config.networks.empty() && config.clock == ClockKind::insn) {
         return fail_usage("--network: a network follows the host's time, which --clock insn excludes");
+    }
+    if (!config.console_ports.empty() && config.clock == ClockKind::insn) {
+        return fail_usage("--console-port: a port follows the host's time, which --clock insn excludes");
     }
     return {};
 }

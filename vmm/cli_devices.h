@@ -18,6 +18,7 @@ namespace vmm {
 struct RawDeviceOptions {
     std::vector<std::string> disks, shares, networks;
     bool balloon = false;
+    std::vector<std::string> console_ports = {};
 };
 
 void add_device_options(CLI::App& run, RawDeviceOptions& raw);

@@ -37,6 +37,13 @@ struct NetworkConfig {
     std::array<u8, 6> mac{};
 };
 
+/// A port of the guest's virtio console, connected to a file or Unix socket of the host.
+struct ConsolePortConfig {
+    std::string name;
+    std::string path;
+    bool socket = false;
+};
+
 enum class ConsoleKind : u8 { serial, virtio };
 enum class ClockKind : u8 { host, insn };
 
@@ -98,6 +105,7 @@ struct MachineConfig {
     std::vector<DiskConfig> disks;
     std::vector<ShareConfig> shares;
     std::vector<NetworkConfig> networks;
+    std::vector<ConsolePortConfig> console_ports;
     bool balloon = false;
     bool rng = false;
     ConsoleKind console = ConsoleKind::serial;

@@ -42,7 +42,7 @@ Result<std::vector<KernelModule>> modules_for(const MachineConfig& config) {
         const char* name;
         bool wanted;
     };
-    const bool console = config.console == ConsoleKind::virtio;
+    const bool console = config.console == ConsoleKind::virtio || !config.console_ports.empty();
     const bool shares = !config.shares.empty();
     const bool networks = !config.networks.empty();
     const Wish wishes[] = {{"virtio_mmio", !config.disks.empty() || shares || networks || config.rng || console},
@@ -123,6 +123,9 @@ Result<std::vector<u8>> make_addition(const MachineConfig& config, u64 limit) {
     add_record(run, VMM_RUN_CWD, config.exec.cwd);
     for (const std::string& setting : config.exec.environment) {
         add_record(run, VMM_RUN_ENV, setting);
+    }
+    for (const ConsolePortConfig& port : config.console_ports) {
+        add_record(run, VMM_RUN_PORT, port.name);
     }
     if (config.exec.standard_input) {
         add_record(run, VMM_RUN_INPUT, "");

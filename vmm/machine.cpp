@@ -11,6 +11,7 @@
 #include "arch/cpu_model.h"
 #include "devices/virtio/balloon.h"
 #include "devices/virtio/block.h"
+#include "devices/virtio/console_ports.h"
 #include "devices/virtio/entropy.h"
 #include "devices/virtio/file_share.h"
 #include "devices/virtio/net.h"
@@ -163,7 +164,23 @@ Result<> Machine::open_virtio_devices() {
         virtio_console_ = console.get();
         virtio_devices_.push_back(std::move(console));
     }
+    VMM_TRY_VOID(open_console_ports());
     VMM_CHECK(virtio_devices_.size() <= kVirtioSlots);
+    return {};
+}
+
+Result<> Machine::open_console_ports() {
+    std::vector<devices::virtio::ConsolePorts::Port> ports;
+    for (const ConsolePortConfig& port : config_.console_ports) {
+        auto host = port.socket ? devices::HostPort::open_socket(port.path) : devices::HostPort::open_file(port.path);
+        if (!host) {
+            return fail("--console-port \"{},{}{}\": {}", port.name, port.socket ? "unix:" : "", port.path, host.error().text);
+        }
+        ports.push_back({port.name, *std::move(host)});
+    }
+    if (!ports.empty()) {
+        virtio_devices_.push_back(std::make_unique<devices::virtio::ConsolePorts>(std::move(ports)));
+    }
     return {};
 }
 

@@ -72,6 +72,7 @@ class Machine final : private devices::PowerControl {
     Result<> load_files();
     Result<> prepare_script();
     Result<> open_virtio_devices();
+    Result<> open_console_ports();
     Result<> build_tree();
     Result<> map_memory();
     void build_cpus();

@@ -7,11 +7,12 @@
 #include <pthread.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
+#include <unistd.h>
 
 #include <array>
 #include <utility>
+
+#include "devices/host_io/unix_socket.h"
 
 namespace vmm::gdb {
 
@@ -20,29 +21,6 @@ namespace {
 constexpr std::size_t kMaxQueued = 64;          // events; then the client has to wait
 constexpr std::size_t kMaxUnsent = 1 << 20;     // bytes
 constexpr int kBacklog = 1;
-
-Result<UniqueFd> open_unix(const std::string& path) {
-    sockaddr_un name{};
-    name.sun_family = AF_UNIX;
-    if (path.size() >= sizeof name.sun_path) {
-        return fail("--gdb \"unix:{}\": the path may be {} bytes long", path, sizeof name.sun_path - 1);
-    }
-    path.copy(name.sun_path, path.size());
-    const auto* address = reinterpret_cast<const sockaddr*>(&name);
-    UniqueFd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
-    // A socket nobody listens to is left over from a run that was killed.
-    struct stat found{};
-    if (fd && ::lstat(path.c_str(), &found) == 0 && S_ISSOCK(found.st_mode) &&
-        ::connect(fd.get(), address, sizeof name) != 0 && errno == ECONNREFUSED) {
-        ::unlink(path.c_str());
-    }
-    fd.reset(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-    if (!fd || ::bind(fd.get(), address, sizeof name) != 0 || ::chmod(path.c_str(), S_IRUSR | S_IWUSR) != 0 ||
-        ::listen(fd.get(), kBacklog) != 0) {
-        return fail_errno(errno, "--gdb \"unix:{}\"", path);
-    }
-    return fd;
-}
 
 Result<UniqueFd> open_tcp(u16& port) {
     sockaddr_in name{};
@@ -72,7 +50,11 @@ Result<Listener> Listener::open(const Address& address) {
         listener.text_ = fmt::format("localhost:{}", port);
         return listener;
     }
-    VMM_TRY(listener.socket_, open_unix(address.path));
+    auto socket = devices::listen_on_unix_socket(address.path);
+    if (!socket) {
+        return fail("--gdb \"unix:{}\": {}", address.path, socket.error().text);
+    }
+    listener.socket_ = *std::move(socket);
     listener.text_ = listener.path_ = address.path;
     return listener;
 }

@@ -12,6 +12,7 @@
 #include "vmm/guest_init/copy_in.h"
 #include "vmm/guest_init/copy_out.h"
 #include "vmm/guest_init/input.h"
+#include "vmm/guest_init/ports.h"
 
 enum { kMaxRunFile = 1 << 20, kMaxEnvironment = 1024 };
 
@@ -234,6 +235,12 @@ void init_main(void) {
     load_modules();
     bring_up_loopback();
     size_t at = 0;
+    for (const char* port; (port = next_record(VMM_RUN_PORT, &at)) != 0;) {
+        if ((error = port_provide(port)) < 0) {
+            say_note(error, "--console-port: the kernel shows no port ", port);
+        }
+    }
+    at = 0;
     const char* name = next_record(VMM_RUN_HOST_NAME, &at);
     if (name != 0) {
         SYS(sethostname, name, text_length(name), 0, 0, 0);

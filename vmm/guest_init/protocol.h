@@ -44,6 +44,7 @@ enum vmm_run_type {
     VMM_RUN_COMMAND = 'c',   // for /bin/sh -c
     VMM_RUN_SCRIPT = 's',    // a file to execute
     VMM_RUN_COPY_OUT = 'o',  // a path to send when all is done
+    VMM_RUN_PORT = 'v',      // name of a virtio console port that will appear
     VMM_RUN_INPUT = 'p',     // commands get what the host's standard input has
 };
 

@@ -48,6 +48,26 @@ TEST_CASE("cli: disks take suffixes in any order") {
     CHECK_FALSE(parse_device_options({.disks = {"a,ro,cow"}, .shares = {}, .networks = {}}, config));
 }
 
+TEST_CASE("cli: console ports") {
+    MachineConfig config;
+    RawDeviceOptions raw;
+    raw.console_ports = {"log,/tmp/a,b", "org.qemu.guest_agent.0,unix:/run/agent"};
+    REQUIRE(parse_device_options(raw, config));
+    REQUIRE(config.console_ports.size() == 2);
+    CHECK((config.console_ports[0].name == "log" && config.console_ports[0].path == "/tmp/a,b" && !config.console_ports[0].socket));
+    CHECK((config.console_ports[1].path == "/run/agent" && config.console_ports[1].socket));
+    for (const std::string& text : {std::string("log"), std::string("log,"), std::string(",file"), std::string("a/b,file"),
+                                    std::string("..,file"), std::string("a,unix:"), std::string(65, 'a') + ",file"}) {
+        MachineConfig other;
+        raw.console_ports = {text};
+        const auto parsed = parse_device_options(raw, other);
+        REQUIRE_FALSE(parsed);
+        CHECK(parsed.error().text.find("must be NAME,FILE or NAME,unix:PATH") != std::string::npos);
+    }
+    raw.console_ports = {"a,x", "a,y"};
+    CHECK(parse_device_options(raw, config).error().text == "--console-port \"a,y\": another port has this name");
+}
+
 TEST_CASE("cli: networks") {
     MachineConfig config;
     REQUIRE(parse_device_options({.disks = {},
