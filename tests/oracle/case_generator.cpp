@@ -16,6 +16,9 @@ bool CaseGenerator::random_insn(const arch::DecodeRow& row, u32& insn) {
         if (one_in(8)) {
             word = static_cast<u32>(deposit(word, 20, 16, bits(word, 4, 0)));
         }
+        if (one_in(12)) {
+            word = static_cast<u32>(deposit(word, 20, 16, bits(word, 9, 5)));
+        }
         if (one_in(16)) {
             word |= u32{31} << (5 * rng_.below(2));
         }

@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "tests/oracle/edges.h"
 #include "tests/oracle/model.h"
 
 namespace vmm::oracle {
@@ -14,8 +15,10 @@ struct RowTally {
     const arch::DecodeRow* row;
     const RowFact* fact;  // nullptr: the model's verdict counts
     unsigned cases = 0;   // run by both sides
-    unsigned refused = 0; // cases without a verdict: the model does not know the word, or not that it is UNDEFINED
+    unsigned refused =
+        0;  // cases without a verdict: the model does not know the word, or not that it is UNDEFINED
     unsigned mismatches = 0;
+    EdgeCounts edges{};
 };
 
 class Coverage {
@@ -27,8 +30,12 @@ class Coverage {
 
     RowTally& row(std::size_t index) { return rows_[index]; }
 
-    /// One line for each row that is neither judged nor rightly excused; empty: all are accounted for.
-    std::vector<std::string> complaints() const;
+    /// One line for each row that is neither judged nor rightly excused and, if the run had `all_rows`, for each excuse
+    /// that no row needs; empty: all are accounted for.
+    std::vector<std::string> complaints(bool all_rows) const;
+
+    /// How often each edge was drawn, in all and at least for each row that must have it; false: for one not at all.
+    bool print_edges() const;
 
     /// Rows, cases and mismatches of each section; `each_row`: of each row, too.
     void print(bool each_row) const;

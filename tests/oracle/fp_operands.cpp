@@ -8,6 +8,10 @@ namespace vmm::oracle {
 
 namespace {
 
+bool contains(std::string_view text, std::string_view part) {
+    return text.find(part) != std::string_view::npos;
+}
+
 struct Format {
     unsigned fraction_bits;
     unsigned exponent_bits;
@@ -27,7 +31,8 @@ std::vector<u64> exponent_edges(const Format& f) {
         const auto near = [power](s64 centre, s64 distance) { return std::abs(power - centre) <= distance; };
         const bool end = e <= 3 || e >= top - 2;
         const bool integer = near(0, 3) || near(8, 1) || near(16, 1) || near(32, 1) || near(64, 1);
-        const bool precision = near(10, 1) || near(23, 1) || near(52, 1) || near(-11, 1) || near(-24, 2) || near(-53, 1);
+        const bool precision =
+            near(10, 1) || near(23, 1) || near(52, 1) || near(-11, 1) || near(-24, 2) || near(-53, 1);
         const bool narrower = near(-14, 1) || near(15, 1) || near(-126, 1) || near(-149, 1) || near(127, 1);
         if (end || integer || precision || narrower || f.exponent_bits == 5) {
             edges.push_back(static_cast<u64>(e));
@@ -44,7 +49,8 @@ std::vector<u64> fraction_patterns(const Format& f) {
     for (const unsigned narrow : {23u, 10u}) {
         if (narrow < f.fraction_bits) {
             const u64 tie = u64{1} << (f.fraction_bits - narrow - 1);
-            const std::initializer_list<u64> ties = {tie, tie - 1, tie + 1, 3 * tie, all - tie, all - tie + 1};
+            const std::initializer_list<u64> ties = {tie,     tie - 1,   tie + 1,
+                                                     3 * tie, all - tie, all - tie + 1};
             patterns.insert(patterns.end(), ties);
         }
     }
@@ -54,8 +60,10 @@ std::vector<u64> fraction_patterns(const Format& f) {
 class TupleSource {
   public:
     TupleSource(const OperandShape& shape, u64 limit, Rng& rng)
-        : values_(shape.integer ? integer_values(shape.width) : fp_values(shape.width, shape.width == 16 && shape.arity == 1)),
-          arity_(shape.arity), rng_(rng) {
+        : values_(shape.integer ? integer_values(shape.width)
+                                : fp_values(shape.width, shape.width == 16 && shape.arity == 1)),
+          arity_(shape.arity),
+          rng_(rng) {
         u64 all = 1;
         for (unsigned i = 0; i < arity_ && all <= limit; ++i) {
             all *= values_.size();
@@ -86,6 +94,33 @@ class TupleSource {
 
 }  // namespace
 
+unsigned source_width(std::string_view name) {
+    if (contains(name, "(half") || contains(name, "H)") || contains(name, "(general, H")) {
+        return 16;
+    }
+    return contains(name, "(double") || contains(name, "D)") || contains(name, "FCVTXN") ? 64 : 32;
+}
+
+OperandShape shape_of(const arch::DecodeRow& row, u32 insn) {
+    const std::string_view name = row.name;
+    OperandShape shape;
+    shape.width = source_width(name);
+    shape.integer = contains(name, "SCVTF") || contains(name, "UCVTF") || contains(name, "URECPE") ||
+                    contains(name, "URSQRTE");
+    if (shape.integer && (contains(name, "(scalar, integer)") || contains(name, "(scalar, fixed-point)"))) {
+        shape.width = bit(insn, 31) ? 64 : 32;
+    }
+    const bool multiply_add = contains(name, "FMLA") || contains(name, "FMLS");
+    shape.arity = row.pattern.find("ra") != nullptr || multiply_add ? 3
+                  : row.pattern.find("rm") != nullptr               ? 2
+                                                                    : 1;
+    shape.vector = !bit(insn, 28);
+    // Pairwise, across lanes, by element: what meets what depends on more than one lane.
+    shape.across = bits(insn, 21, 17) == 0b11000 || contains(name, "P (");
+    shape.vector |= shape.across;
+    return shape;
+}
+
 std::vector<u64> fp_values(unsigned width, bool every) {
     std::vector<u64> values;
     if (every) {
@@ -108,8 +143,9 @@ std::vector<u64> integer_values(unsigned width) {
     std::vector<u64> values = {0};
     for (unsigned bit = 0; bit < width; ++bit) {
         const u64 power = u64{1} << bit;
-        for (const u64 v : {power, power - 1, power + 1, power | power >> 1, power | power >> 11, power | power >> 11 | 1,
-                            power | power >> 24, power | power >> 24 | 1, power | power >> 53, 0 - power, 1 - power}) {
+        for (const u64 v :
+             {power, power - 1, power + 1, power | power >> 1, power | power >> 11, power | power >> 11 | 1,
+              power | power >> 24, power | power >> 24 | 1, power | power >> 53, 0 - power, 1 - power}) {
             values.push_back(v & ones(width));
         }
     }

@@ -57,49 +57,25 @@ struct Totals {
     u64 mismatches = 0;
 };
 
-bool contains(std::string_view text, std::string_view part) {
-    return text.find(part) != std::string_view::npos;
-}
-
-/// Element width of the source, from the row's name.
-unsigned source_width(std::string_view name) {
-    if (contains(name, "(half") || contains(name, "H)") || contains(name, "(general, H")) {
-        return 16;
-    }
-    return contains(name, "(double") || contains(name, "D)") || contains(name, "FCVTXN") ? 64 : 32;
-}
-
-OperandShape shape_of(const arch::DecodeRow& row, u32 insn) {
-    const std::string_view name = row.name;
-    OperandShape shape;
-    shape.width = source_width(name);
-    shape.integer = contains(name, "SCVTF") || contains(name, "UCVTF") || contains(name, "URECPE") || contains(name, "URSQRTE");
-    if (shape.integer && (contains(name, "(scalar, integer)") || contains(name, "(scalar, fixed-point)"))) {
-        shape.width = bit(insn, 31) ? 64 : 32;
-    }
-    const bool multiply_add = contains(name, "FMLA") || contains(name, "FMLS");
-    shape.arity = row.pattern.find("ra") != nullptr || multiply_add ? 3 : row.pattern.find("rm") != nullptr ? 2 : 1;
-    shape.vector = !bit(insn, 28);
-    // Pairwise, across lanes, by element: what meets what depends on more than one lane.
-    shape.across = bits(insn, 21, 17) == 0b11000 || contains(name, "P (");
-    shape.vector |= shape.across;
-    return shape;
-}
-
 /// FPCR settings that matter to a row: all, or `wanted` of them, the first always 0.
 std::vector<u32> fpcr_settings(const arch::DecodeRow& row, unsigned wanted, Rng& rng) {
     std::vector<u32> all;
-    const bool half = source_width(row.name) == 16 || contains(row.name, "to half") || contains(row.name, "half to");
-    const bool converts_half = contains(row.name, "half") && (contains(row.name, "FCVT (") || contains(row.name, "FCVTN (") ||
-                                                              contains(row.name, "FCVTL ("));
+    const auto contains = [](std::string_view text, std::string_view part) {
+        return text.find(part) != std::string_view::npos;
+    };
+    const bool half =
+        source_width(row.name) == 16 || contains(row.name, "to half") || contains(row.name, "half to");
+    const bool converts_half =
+        contains(row.name, "half") &&
+        (contains(row.name, "FCVT (") || contains(row.name, "FCVTN (") || contains(row.name, "FCVTL ("));
     for (u32 i = 0; i < 64; ++i) {
         const bool fz16 = bit(i, 4);
         const bool ahp = bit(i, 5);
         if ((fz16 && !half) || (ahp && !converts_half)) {
             continue;
         }
-        all.push_back((i & 3) << kRModeLsb | (bit(i, 2) ? kFz : 0) | (bit(i, 3) ? kDn : 0) | (fz16 ? kFz16 : 0) |
-                      (ahp ? kAhp : 0));
+        all.push_back((i & 3) << kRModeLsb | (bit(i, 2) ? kFz : 0) | (bit(i, 3) ? kDn : 0) |
+                      (fz16 ? kFz16 : 0) | (ahp ? kAhp : 0));
     }
     while (wanted != 0 && all.size() > wanted) {
         all.erase(all.begin() + 1 + static_cast<std::ptrdiff_t>(rng.below(all.size() - 1)));
@@ -144,14 +120,15 @@ class Batch {
         for (std::size_t i = 0; i < jobs_.size(); ++i) {
             const Job& job = jobs_[i];
             header->jobs[i] = {job.insn, job.fpcr, job.operands->size(), placed[job.operands], end};
-            std::memcpy(file.data() + placed[job.operands], job.operands->data(), job.operands->size() * sizeof(FpOperands));
+            std::memcpy(file.data() + placed[job.operands], job.operands->data(),
+                        job.operands->size() * sizeof(FpOperands));
             end += job.operands->size() * sizeof(FpResult);
         }
         VMM_TRY_VOID(run_on_file(command, file));
         header = reinterpret_cast<FpFile*>(file.data());
         if (header->done != header->count) {
-            return fail("the reference stopped in job {} of {}: instruction {:08x}", header->done, header->count,
-                        jobs_[header->done].insn);
+            return fail("the reference stopped in job {} of {}: instruction {:08x}", header->done,
+                        header->count, jobs_[header->done].insn);
         }
         return {};
     }
@@ -168,7 +145,8 @@ class Batch {
 
 class Session {
   public:
-    explicit Session(const Options& options) : options_(options), interpreter_(false), host_code_(true), rng_(options.seed) {}
+    explicit Session(const Options& options)
+        : options_(options), interpreter_(false), host_code_(true), rng_(options.seed) {}
 
     Result<int> run() {
         for (const auto rows : {arch::fp_rows(), arch::simd_fp_rows(), arch::simd_fp_misc_rows()}) {
@@ -182,8 +160,9 @@ class Session {
         if (totals_.rows == 0) {
             return fail_usage("no floating-point row matches \"{}\"", options_.rows);
         }
-        fmt::print("{} rows, {} jobs, {} cases of {} operand tuples, on both engines; {} mismatches in {} rows\n", totals_.rows,
-                   totals_.jobs, totals_.cases, totals_.values, totals_.mismatches, totals_.bad_rows);
+        fmt::print(
+            "{} rows, {} jobs, {} cases of {} operand tuples, on both engines; {} mismatches in {} rows\n",
+            totals_.rows, totals_.jobs, totals_.cases, totals_.values, totals_.mismatches, totals_.bad_rows);
         return totals_.mismatches == 0 && missing_ == 0 ? 0 : 1;
     }
 
@@ -200,8 +179,8 @@ class Session {
                 const OperandShape shape = shape_of(row, insn);
                 batch_.add({&row, insn, fpcr, shape, &operands(shape)});
                 if (options_.list) {
-                    fmt::print("{:<36} {:08x} fpcr {:08x} width {} arity {} {}\n", row.name, insn, fpcr, shape.width,
-                               shape.arity, shape.vector ? "vector" : "scalar");
+                    fmt::print("{:<36} {:08x} fpcr {:08x} width {} arity {} {}\n", row.name, insn, fpcr,
+                               shape.width, shape.arity, shape.vector ? "vector" : "scalar");
                 }
             }
             if (batch_.full()) {
@@ -276,8 +255,8 @@ class Session {
             }
         }
         if (different != 0) {
-            fmt::print("row {}: {} of {} cases differ ({}, fpcr {:08x})\n", job.row->name, different, job.operands->size(),
-                       engine, job.fpcr);
+            fmt::print("row {}: {} of {} cases differ ({}, fpcr {:08x})\n", job.row->name, different,
+                       job.operands->size(), engine, job.fpcr);
             totals_.mismatches += different;
             totals_.bad_rows += bad_row_ != job.row;
             bad_row_ = job.row;
@@ -294,12 +273,15 @@ class Session {
         return result;
     }
 
-    static void report(const Job& job, std::size_t index, const FpResult& expected, const FpResult& got, const char* engine) {
+    static void report(const Job& job, std::size_t index, const FpResult& expected, const FpResult& got,
+                       const char* engine) {
         const FpOperands& o = (*job.operands)[index];
         fmt::print("MISMATCH {} {:08x} fpcr {:08x} ({})\n", job.row->name, job.insn, job.fpcr, engine);
-        fmt::print("  a {:016x}_{:016x}  b {:016x}_{:016x}  c {:016x}_{:016x}\n", o.a[1], o.a[0], o.b[1], o.b[0], o.c[1], o.c[0]);
+        fmt::print("  a {:016x}_{:016x}  b {:016x}_{:016x}  c {:016x}_{:016x}\n", o.a[1], o.a[0], o.b[1],
+                   o.b[0], o.c[1], o.c[0]);
         for (const auto& [name, r] : {std::pair{"expected", &expected}, std::pair{"got", &got}}) {
-            fmt::print("  {:<9} v0 {:016x}_{:016x}  x0 {:016x}  flags {:08x}\n", name, r->v[1], r->v[0], r->x, r->flags);
+            fmt::print("  {:<9} v0 {:016x}_{:016x}  x0 {:016x}  flags {:08x}\n", name, r->v[1], r->v[0], r->x,
+                       r->flags);
         }
     }
 
@@ -322,10 +304,12 @@ int run(int argc, char** argv) {
     CLI::App app{"Compares floating point with qemu-aarch64 on systematic operands"};
     app.add_option("--rows", options.rows, "rows, by printed name or handler (glob)");
     app.add_option("--seed", options.seed, "chooses operands, immediates and FPCR settings");
-    app.add_flag("--long", options.long_run, "all FPCR settings, all pairs of structured halves, 65536 tuples, 3 words per row");
+    app.add_flag("--long", options.long_run,
+                 "all FPCR settings, all pairs of structured halves, 65536 tuples, 3 words per row");
     app.add_option("--words", options.words, "instruction words per row");
     app.add_option("--settings", options.settings, "FPCR settings per row; 0: all");
-    app.add_option("--tuples", options.tuples, "operand tuples per word and setting")->check(CLI::Range(u64{1}, kMaxFpCases));
+    app.add_option("--tuples", options.tuples, "operand tuples per word and setting")
+        ->check(CLI::Range(u64{1}, kMaxFpCases));
     app.add_option("--max-report", options.max_report, "mismatches printed per row, setting and engine");
     app.add_option("--cpu", options.reference.cpu, "qemu CPU model");
     app.add_option("--qemu", options.reference.qemu, "qemu-aarch64; empty to run the runner directly");

@@ -16,10 +16,10 @@ enum class ModelId : u8 {
 struct Model {
     ModelId id;
     const char* name;
-    bool knows_fpsr;    // false: the model keeps no cumulative flags
-    bool knows_undefined; // false: the model expects allocated words and has no Exception levels
-    bool knows_faults;  // false: registers and memory after a fault are the model's own
-    u32 fpcr;           // FPCR bits the model implements in all instructions
+    bool knows_fpsr;       // false: the model keeps no cumulative flags
+    bool knows_undefined;  // false: the model expects allocated words and has no Exception levels
+    bool knows_faults;     // false: registers and memory after a fault are the model's own
+    u32 fpcr;              // FPCR bits the model implements in all instructions
 };
 
 std::span<const Model> models();
@@ -29,9 +29,9 @@ const Model* find_model(std::string_view name);
 
 /// Why a row has no verdict from a model.
 enum class Excuse : u8 {
-    never,    // no case is made: running one would harm the run itself
-    refused,  // cases are made, and the model must refuse every one: it does not know the instruction
-    deviates, // cases are made, and the model must differ in some: it is wrong, as the reason says
+    never,     // no case is made: running one would harm the run itself
+    refused,   // cases are made, and the model must refuse every one: it does not know the instruction
+    deviates,  // cases are made, and the model must differ in some: it is wrong, as the reason says
 };
 
 /// One line of the table of facts in model.cpp. `section` and `rows` are globs; `rows` matches names and handlers.

@@ -58,6 +58,7 @@ struct Options {
     unsigned max_report = 3;  // per row
     bool list = false;
     bool coverage = false;  // print what became of each row
+    bool edges = false;     // print how often edges were drawn, and fail if one was not
     std::string model = "qemu";
     bool engine = false;
     bool host_code = false;
@@ -126,14 +127,15 @@ class Session {
         std::vector<std::string> complaints;
         if (options_.space.empty() && options_.cases != 0 && !options_.list) {
             coverage_.print(options_.coverage);
-            complaints = coverage_.complaints();
+            complaints = coverage_.complaints(options_.section == "*" && options_.rows == "*");
         }
+        const bool edges_drawn = !options_.edges || coverage_.print_edges();
         for (const std::string& line : complaints) {
             fmt::print("ACCOUNT {}\n", line);
         }
         fmt::print("{} rows ({} not accounted for), {} cases ({} faulting, {} refused), {} mismatches in {} rows\n", totals_.rows,
                    complaints.size(), totals_.cases, totals_.faulting, totals_.refused, totals_.mismatches, totals_.bad_rows);
-        return totals_.mismatches == 0 && complaints.empty() ? 0 : 1;
+        return totals_.mismatches == 0 && complaints.empty() && edges_drawn ? 0 : 1;
     }
 
     Result<> add(const OracleCase& c, const char* name, std::size_t row = kNoRow) {
@@ -169,6 +171,8 @@ class Session {
             generator.random_state(c.input);
             c.input.fpcr &= fpcr_bits(model_, row);
             if (shape_case(c, next_address() + 4 * options_.prefix, generator, model_.id)) {
+                plant_edge(c, c.insns[c.insn_count - 1], row, made);
+                count_edges(c, c.insns[c.insn_count - 1], row, coverage_.row(index).edges);
                 prepend_integer_insns(c, generator);
                 VMM_TRY_VOID(add(c, row.name, index));
                 ++made;
@@ -263,6 +267,7 @@ class Session {
         }
         VMM_TRY_VOID(run_reference(options_.reference, judged_by_model(cases, ours)));
         for (std::size_t i = 0; i < cases.size(); ++i) {
+            correct_outcome(cases[i], model_.id);
             judge(cases[i], ours[i], ORACLE_CODE_BASE + i * ORACLE_SLOT_SIZE, jobs_[i]);
         }
         jobs_.clear();
@@ -353,6 +358,7 @@ int run(int argc, char** argv) {
     app.add_option("--qemu", options.reference.qemu, "qemu-aarch64; empty to run the runner directly");
     app.add_option("--runner", options.reference.runner, "runner program of the model");
     app.add_option("--model", options.model, "reference model: qemu or vixl");
+    app.add_flag("--edges", options.edges, "print how often each edge was drawn; one that a row lacks fails the run");
     app.add_flag("--coverage", options.coverage, "print for each row what became of it");
     app.add_option("--prefix", options.prefix, "random integer instructions before the one under test (up to 4)")
         ->check(CLI::Range(0, 4));

@@ -13,8 +13,9 @@
 #include <cstdio>
 #include <cstring>
 
-#include "aarch64/simulator-aarch64.h"
 #include "tests/oracle/case_format.h"
+
+#include "aarch64/simulator-aarch64.h"
 
 namespace {
 
@@ -88,7 +89,8 @@ class Runner {
             code[i] = ORACLE_BRK;
         }
         for (uint32_t i = 0; i < file_->count; ++i) {
-            memcpy(reinterpret_cast<void*>(slot_address(i)), file_->cases[i].insns, 4 * file_->cases[i].insn_count);
+            memcpy(reinterpret_cast<void*>(slot_address(i)), file_->cases[i].insns,
+                   4 * file_->cases[i].insn_count);
         }
     }
 
@@ -97,7 +99,8 @@ class Runner {
             OracleCase& c = file_->cases[file_->done];
             uint32_t failed_store = 32;
             for (uint32_t i = 0; i < c.insn_count; ++i) {
-                const bool store_exclusive = (c.insns[i] & 0x3FC00000) == 0x08000000 && (c.insns[i] & 0xA00000) != 0xA00000;
+                const bool store_exclusive =
+                    (c.insns[i] & 0x3FC00000) == 0x08000000 && (c.insns[i] & 0xA00000) != 0xA00000;
                 failed_store = store_exclusive ? (c.insns[i] >> 16) & 31 : failed_store;
             }
             // The simulator lets one store-exclusive in a hundred fail for no reason, as it may. (What is chosen here is
