@@ -163,7 +163,7 @@ Result<> parse_device_options(const RawDeviceOptions& raw, MachineConfig& config
 
 Result<> check_devices(const MachineConfig& config) {
     const std::size_t wanted = config.disks.size() + config.shares.size() + config.networks.size() + (config.rng ? 1 : 0) + (config.balloon ? 1 : 0) +
-                               (config.console_ports.empty() ? 0 : 1) +
+                               (config.console_ports.empty() ? 0 : 1) + (config.exec.root_image ? 1 : 0) +
                                (config.console == ConsoleKind::virtio ? 1 : 0);
     if (wanted > kVirtioSlots) {
         return fail_usage("{}: {} virtio devices asked for; at most {} fit, console and rng included",

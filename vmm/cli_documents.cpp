@@ -164,7 +164,7 @@ std::string value_arm(const std::string& command, const CLI::Option& option) {
     };
     if (const auto words = choices(option); !words.empty()) {
         kind = fmt::format("COMPREPLY=($(compgen -W \"{}\" -- \"$cur\"))", fmt::join(words, " "));
-    } else if (begins("FILE") || begins("PATH") || begins("FROM:TO")) {
+    } else if (begins("FILE") || begins("PATH") || begins("FROM:TO") || begins("DIR|IMAGE")) {
         kind = "_vmm_files -f";
     } else if (begins("DIR")) {
         kind = "_vmm_files -d";

@@ -4,6 +4,7 @@
 #include <cctype>
 #include <cstdlib>
 #include <cstring>
+#include <filesystem>
 
 #include <CLI/CLI.hpp>
 
@@ -84,6 +85,25 @@ Result<> parse_modules(const std::string& text, ExecConfig& exec) {
     return {};
 }
 
+Result<> parse_root(const std::string& text, ExecConfig& exec) {
+    constexpr std::string_view kType = ",fstype=";
+    const auto fits = [](char c) { return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '_'; };
+    const std::size_t comma = text.rfind(kType);
+    exec.root = text.substr(0, comma);
+    std::error_code ignored;
+    exec.root_image = !std::filesystem::is_directory(exec.root, ignored);
+    if (comma != std::string::npos) {
+        exec.root_type = text.substr(comma + kType.size());
+        if (!exec.root_image || !std::all_of(exec.root_type.begin(), exec.root_type.end(), fits)) {
+            exec.root.clear();
+        }
+    }
+    if (exec.root.empty() || exec.root_type.empty()) {
+        return fail_usage("--root \"{}\": must be a folder, or a disk image as IMAGE[,fstype=TYPE]", text);
+    }
+    return {};
+}
+
 /// The first option that makes no sense without commands; nullptr: none was given.
 const char* lone_option(const RawExecOptions& raw) {
     const struct {
@@ -141,8 +161,9 @@ void add_exec_options(CLI::App& run, RawExecOptions& raw) {
                    "Take a file or folder out of the guest when the commands have ended, failed ones too")
         ->type_name("FROM:TO");
     add_single(run, "--root", raw.root,
-               "A folder of the host as the guest's root; it is copied into the guest's memory and stays as it is")
-        ->type_name("DIR");
+               "A folder of the host as the guest's root, copied into the guest's memory, or a disk image with a file system "
+               "(ext4 unless said otherwise); both stay as they are")
+        ->type_name("DIR|IMAGE[,fstype=TYPE]");
     add_single(run, "--modules", raw.modules,
                "The kernel's lib/modules/VERSION: loads drivers of this machine's devices (arm_spe_pmu with --spe), and the "
                "modules named")
@@ -173,7 +194,9 @@ Result<ExecConfig> parse_exec_options(const RawExecOptions& raw) {
         }
         exec.cwd = *raw.cwd;
     }
-    exec.root = raw.root.value_or("");
+    if (raw.root) {
+        VMM_TRY_VOID(parse_root(*raw.root, exec));
+    }
     if (raw.modules) {
         VMM_TRY_VOID(parse_modules(*raw.modules, exec));
     }

@@ -29,7 +29,9 @@ struct ExecConfig {
     bool standard_input = false;      // they get ours
     std::vector<CopyPaths> copy_in;   // host → guest, before the first command
     std::vector<CopyPaths> copy_out;  // guest → host, after the last one
-    std::string root;                 // a host folder that becomes the guest's root; empty: none
+    std::string root;                 // a host folder or disk image that becomes the guest's root; empty: none
+    bool root_image = false;          // ... it is an image
+    std::string root_type = "ext4";   // ... with a file system of this type
     std::string modules;              // a host folder with the kernel's modules; empty: none
     std::vector<std::string> module_names;  // to load besides those that the machine's devices need
     u64 boot_timeout_seconds = 0;     // until the guest's init has started; 0: none

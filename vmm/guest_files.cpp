@@ -45,8 +45,12 @@ Result<std::vector<KernelModule>> modules_for(const MachineConfig& config) {
     const bool console = config.console == ConsoleKind::virtio || !config.console_ports.empty();
     const bool shares = !config.shares.empty();
     const bool networks = !config.networks.empty();
-    const Wish wishes[] = {{"virtio_mmio", !config.disks.empty() || shares || networks || config.rng || console},
-                           {"virtio_blk", !config.disks.empty()},
+    const bool root = config.exec.root_image;
+    const bool disks = !config.disks.empty() || root;
+    const Wish wishes[] = {{"virtio_mmio", disks || shares || networks || config.rng || console},
+                           {"virtio_blk", disks},
+                           {"crc32c_generic", root},  // asked for by its algorithm's name, not by dependency
+                           {config.exec.root_type.c_str(), root},
                            {"9pnet_virtio", shares},
                            {"9p", shares},
                            {"virtio_net", networks},
@@ -116,6 +120,9 @@ Result<std::vector<u8>> make_addition(const MachineConfig& config, u64 limit) {
     VMM_TRY_VOID(archive.add_device("/dev/console", S_IFCHR | 0600, 5, 1));
     VMM_TRY_VOID(archive.add_folder("/.vmm"));
     VMM_TRY_VOID(archive.add_file(VMM_INIT_PATH, 0755, guest_init_image()));
+    if (config.exec.root_image) {
+        add_record(run, VMM_RUN_ROOT, config.exec.root_type);
+    }
     add_record(run, VMM_RUN_HOST_NAME, config.name);
     VMM_TRY_VOID(add_modules(config, archive, run));
     VMM_TRY_VOID(add_copies(config.exec, archive, run));
@@ -147,7 +154,7 @@ Result<std::vector<u8>> make_addition(const MachineConfig& config, u64 limit) {
 }  // namespace
 
 Result<std::vector<u8>> make_scripted_initrd(const MachineConfig& config, std::vector<u8> initrd, u64 limit) {
-    if (!config.exec.root.empty()) {
+    if (!config.exec.root.empty() && !config.exec.root_image) {
         CpioWriter root(limit);
         VMM_TRY_VOID(root.add_tree(config.exec.root, "").map_error(named("--root")));
         VMM_TRY(initrd, std::move(root).finish());

@@ -20,6 +20,7 @@
 #include "vmm/dump.h"
 #include "vmm/fdt_tree.h"
 #include "vmm/gdb/stub.h"
+#include "vmm/guest_init/protocol.h"
 #include "vmm/memory_map.h"
 #include "vmm/output_file.h"
 
@@ -126,6 +127,14 @@ Result<> Machine::open_virtio_devices() {
         auto opened = Block::open(options);
         if (!opened) {
             return fail("--disk: {}", opened.error().text);
+        }
+        virtio_devices_.push_back(*std::move(opened));
+    }
+    if (config_.exec.root_image) {
+        BlockOptions options{.path = config_.exec.root, .copy_on_write = true, .id = VMM_ROOT_SERIAL, .threading = threading};
+        auto opened = Block::open(options);
+        if (!opened) {
+            return fail("--root: {}", opened.error().text);
         }
         virtio_devices_.push_back(*std::move(opened));
     }

@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import pathlib
+import shutil
 import signal
 import struct
 import subprocess
@@ -161,6 +162,42 @@ def root_folder(guest: Runner) -> None:
     guest.verdict.expect(operations[0] == operations[1], f"repeats to the operation: {operations}")
 
 
+def root_image(guest: Runner) -> None:
+    """A disk image as the root, raw and qcow2; what is missing is told in one line."""
+    tree, raw, packed = guest.folder / "tree", guest.folder / "root.img", guest.folder / "root.qcow2"
+    (tree / "bin").mkdir(parents=True)
+    (tree / "bin/busybox").write_bytes((guest.cache / "root/bin/busybox").read_bytes())
+    (tree / "bin/busybox").chmod(0o755)
+    (tree / "mark").write_text("in the image\n")
+    subprocess.run(["mke2fs", "-q", "-t", "ext4", "-d", tree, raw, "64M"], check=True)
+    subprocess.run(["qemu-img", "convert", "-O", "qcow2", raw, packed], check=True)
+    source, back = guest.folder / "root-in", guest.folder / "root-back"
+    (source / "sub").mkdir(parents=True)
+    blob = os.urandom(200_000)
+    (source / "sub/blob").write_bytes(blob)
+    (source / "sub/blob").chmod(0o640)
+    (source / "link").symlink_to("sub/blob")
+    modules = ("--modules", str(guest.modules))
+    for image in (raw, packed):
+        before = hashlib.sha256(image.read_bytes()).digest()
+        result = guest.run(f"{image.name} as the root", 0, "--root", str(image), *modules, "--copy-in", f"{source}:/new/place",
+                           "--exec", "cat /mark; rm /mark; grep -c ' / ext4 ' /proc/mounts; test -c /dev/null && test -d /proc/self",
+                           "--exec", "test ! -e /mark; sha256sum <new/place/link", "--copy-out", f"/new/place:{back}", initrd=False)
+        wanted = f"in the image\n1\n{hashlib.sha256(blob).hexdigest()}  -\n"
+        guest.verdict.expect(result.stdout == wanted and result.stderr == "", f"commands run in it: {result.stdout!r} {result.stderr!r}")
+        guest.verdict.expect((back / "sub/blob").read_bytes() == blob and (back / "sub/blob").stat().st_mode & 0o777 == 0o640
+                             and os.readlink(back / "link") == "sub/blob", "copies go in and come out")
+        guest.verdict.expect(hashlib.sha256(image.read_bytes()).digest() == before, "the image stays as it was")
+        shutil.rmtree(back)
+    for what, told, *options in (
+            ("no driver for disks", "virtio_blk (see --modules)\n", "--root", str(raw)),
+            ("no such file system", "lacks its module (see --modules): nofs\n", "--root", f"{raw},fstype=nofs", *modules),
+            ("another file system", "cannot mount the image as xfs: Invalid argument\n", "--root", f"{raw},fstype=xfs", *modules)):
+        result = guest.run(what, 224, *options, "--exec", "true", initrd=False)
+        first = result.stderr.splitlines(keepends=True)[0]
+        guest.verdict.expect(first.startswith("vmm: in the guest: --root: ") and first.endswith(told), f"{what}: {first!r}")
+
+
 def standard_input(guest: Runner) -> None:
     """Commands share vmm's standard input; whether or not it ever ends, the run does."""
     blob = os.urandom(1 << 20)
@@ -223,7 +260,7 @@ def main() -> int:
     verdict = Verdict()
     with tempfile.TemporaryDirectory() as folder:
         guest = Runner(sys.argv[1], pathlib.Path(sys.argv[2]), pathlib.Path(folder), verdict)
-        for part in (profile_in_one_line, commands, root_folder, standard_input, kernel_mishaps, other_ends):
+        for part in (profile_in_one_line, commands, root_folder, root_image, standard_input, kernel_mishaps, other_ends):
             part(guest)
     return verdict.status()
 

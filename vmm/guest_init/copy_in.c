@@ -36,6 +36,70 @@ static void make_folders_above(char* path) {
 }
 
 static long move(void);
+static long merge(void);
+
+static long copy_content(int from, int to) {
+    static char bytes[65536];
+    long size;
+    while ((size = sys_read(from, bytes, sizeof(bytes))) > 0) {
+        for (long at = 0; at < size;) {
+            const long written = sys_write(to, bytes + at, (size_t)(size - at));
+            if (written <= 0) {
+                return written < 0 ? written : -EIO;
+            }
+            at += written;
+        }
+    }
+    return size;
+}
+
+static long copy_file(unsigned mode) {
+    const int from = sys_open(from_path, O_RDONLY);
+    const int to = (int)SYS(openat, AT_FDCWD, to_path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode & 07777, 0);
+    long error = from < 0 ? from : to < 0 ? to : copy_content(from, to);
+    if (error >= 0) {
+        error = SYS(fchmod, to, mode & 07777, 0, 0, 0);
+    }
+    if (from >= 0) {
+        sys_close(from);
+    }
+    if (to >= 0) {
+        sys_close(to);
+    }
+    return error;
+}
+
+/// As rename() does within a file system: `to_path` is on another one.
+static long carry_over(void) {
+    static char target[kMaxPath];
+    struct stat status;
+    long error = sys_stat(from_path, &status, AT_SYMLINK_NOFOLLOW);
+    if (error < 0) {
+        return error;
+    }
+    if (S_ISDIR(status.st_mode)) {
+        error = sys_mkdir(to_path, status.st_mode & 07777);
+        return error < 0 ? error : merge();
+    }
+    SYS(unlinkat, AT_FDCWD, to_path, 0, 0, 0);
+    if (S_ISLNK(status.st_mode)) {
+        const long size = SYS(readlinkat, AT_FDCWD, from_path, target, sizeof(target) - 1, 0);
+        target[size > 0 ? size : 0] = 0;
+        error = size < 0 ? size : sys_symlink(target, to_path);
+    } else if (S_ISREG(status.st_mode)) {
+        error = copy_file(status.st_mode);
+    } else {
+        error = SYS(mknodat, AT_FDCWD, to_path, status.st_mode, status.st_rdev, 0);
+    }
+    if (error >= 0) {
+        const struct {
+            int64_t seconds, nanoseconds;
+        } times[2] = {{(int64_t)status.st_mtime, 0}, {(int64_t)status.st_mtime, 0}};
+        SYS(utimensat, AT_FDCWD, to_path, times, AT_SYMLINK_NOFOLLOW, 0);
+        SYS(unlinkat, AT_FDCWD, from_path, 0, 0, 0);  // which gives memory back
+    }
+    return error;
+}
 
 /// Moves what is in folder `from_path` into folder `to_path`.
 static long merge(void) {
@@ -67,7 +131,8 @@ static long move(void) {
     if (is_folder(from_path, AT_SYMLINK_NOFOLLOW) && is_folder(to_path, 0)) {
         return merge();
     }
-    return SYS(renameat, AT_FDCWD, from_path, AT_FDCWD, to_path, 0);
+    const long error = SYS(renameat, AT_FDCWD, from_path, AT_FDCWD, to_path, 0);
+    return error == -EXDEV ? carry_over() : error;
 }
 
 long copy_in(const char* from, const char* to) {

@@ -13,6 +13,7 @@
 #include "vmm/guest_init/copy_out.h"
 #include "vmm/guest_init/input.h"
 #include "vmm/guest_init/ports.h"
+#include "vmm/guest_init/root.h"
 
 enum { kMaxRunFile = 1 << 20, kMaxEnvironment = 1024 };
 
@@ -44,6 +45,7 @@ static const struct mount_row kMounts[] = {
 };
 
 static void prepare_file_systems(void) {
+    SYS(umask, 0, 0, 0, 0, 0);
     for (size_t n = 0; n < sizeof(kMounts) / sizeof(kMounts[0]); ++n) {
         sys_mkdir(kMounts[n].path, 0755);
         sys_mount(kMounts[n].type, kMounts[n].path, kMounts[n].type, kMounts[n].flags);
@@ -57,6 +59,7 @@ static void prepare_file_systems(void) {
     sys_symlink("/proc/self/fd/0", "/dev/stdin");
     sys_symlink("/proc/self/fd/1", "/dev/stdout");
     sys_symlink("/proc/self/fd/2", "/dev/stderr");
+    SYS(umask, 022, 0, 0, 0, 0);
 }
 
 static void bring_up_loopback(void) {
@@ -220,9 +223,7 @@ static void say_hello(void) {
 }
 
 void init_main(void) {
-    SYS(umask, 0, 0, 0, 0, 0);
     prepare_file_systems();
-    SYS(umask, 022, 0, 0, 0, 0);
     if (channel_open() < 0) {
         print("vmm-init: cannot open /dev/ttyS1: this kernel has no driver for a 16550 UART\n");
         power_off();
@@ -235,6 +236,13 @@ void init_main(void) {
     load_modules();
     bring_up_loopback();
     size_t at = 0;
+    int prepared = 1;
+    const char* type = next_record(VMM_RUN_ROOT, &at);
+    if (type != 0) {
+        prepared = root_enter(type);
+        prepare_file_systems();
+    }
+    at = 0;
     for (const char* port; (port = next_record(VMM_RUN_PORT, &at)) != 0;) {
         if ((error = port_provide(port)) < 0) {
             say_note(error, "--console-port: the kernel shows no port ", port);
@@ -250,7 +258,7 @@ void init_main(void) {
     uint32_t status = VMM_STATUS_NOT_RUN;
     if ((error = command_setup()) < 0) {
         say_note(error, "cannot wait for commands", "");
-    } else if (copy_files_in()) {
+    } else if (prepared && copy_files_in()) {
         at = 0;
         if (next_record(VMM_RUN_INPUT, &at) != 0 && (error = input_open()) < 0) {
             say_note(error, "cannot pass standard input on", "");

@@ -12,11 +12,14 @@
 
 #include <stdint.h>
 
+#define VMM_FOLDER "/.vmm"
 #define VMM_INIT_PATH "/.vmm/init"
 #define VMM_RUN_PATH "/.vmm/run"
 #define VMM_SCRIPT_PATH "/.vmm/script"
 #define VMM_COPY_IN_FOLDER "/.vmm/in"
 #define VMM_MODULE_FOLDER "/.vmm/modules"
+
+#define VMM_ROOT_SERIAL "vmm-root"  // of the disk that becomes the root
 
 enum {
     VMM_PROTOCOL_VERSION = 1,
@@ -37,6 +40,7 @@ struct vmm_record {
 // To the guest. All are texts, with a final zero that counts.
 enum vmm_run_type {
     VMM_RUN_MODULE = 'm',    // file of a kernel module to load
+    VMM_RUN_ROOT = 'r',      // type of the file system on the disk VMM_ROOT_SERIAL, which becomes the root
     VMM_RUN_HOST_NAME = 'n',
     VMM_RUN_COPY_IN = 'i',   // what to move, which is below VMM_COPY_IN_FOLDER; the next one is where to
     VMM_RUN_CWD = 'd',
