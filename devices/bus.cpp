@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "vmm/base/bits.h"
 #include "vmm/base/check.h"
 
 namespace vmm::devices {
@@ -76,6 +77,7 @@ bool Bus::read(u64 pa, unsigned size, u64& value, unsigned cpu) {
         const std::lock_guard lock(*slot->mutex);
         value = slot->device->read(access);
     }
+    value &= ones(8 * size);  // a register of 32 bits does not care how much of it is read
     return true;
 }
 

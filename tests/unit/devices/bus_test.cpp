@@ -50,6 +50,17 @@ TEST_CASE("bus routes an access to the window that holds all of it") {
     CHECK_FALSE(bus.write(0x20FE, 4, 0, 0));
 }
 
+TEST_CASE("bus gives no more of a register than is read of it") {
+    Bus bus;
+    FakeDevice device;
+    REQUIRE(bus.attach(device, {0x1000, 0x10}));
+    u64 value = ~u64{0};
+    CHECK(bus.read(0x1000, 1, value, 0));
+    CHECK(value == 0x34);
+    CHECK(bus.read(0x1000, 2, value, 0));
+    CHECK(value == 0x1234);
+}
+
 TEST_CASE("bus refuses windows that overlap, are empty or wrap") {
     Bus bus;
     FakeDevice a;
