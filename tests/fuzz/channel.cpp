@@ -17,9 +17,10 @@ struct NullSink final : devices::ByteSink {
     void put(std::span<const u8>) override {}
 };
 
-constexpr std::array<u8, 12> kTypes{VMM_SAID_HELLO, VMM_SAID_NOTE, VMM_SAID_BEGIN, VMM_SAID_OUT,
+constexpr std::array<u8, 13> kTypes{VMM_SAID_HELLO, VMM_SAID_NOTE, VMM_SAID_BEGIN, VMM_SAID_OUT,
                                     VMM_SAID_ERR, VMM_SAID_EXIT, VMM_SAID_ENTRY, VMM_SAID_DATA,
-                                    VMM_SAID_ENTRY_END, VMM_SAID_COPY_END, VMM_SAID_DONE, 'q'};
+                                    VMM_SAID_ENTRY_END, VMM_SAID_COPY_END, VMM_SAID_DONE, 'q',
+                                    VMM_SAID_WANT};
 constexpr std::array<std::string_view, 24> kPaths{
     "", "a", "b", "a/b", "a/b/c", "..", ".", "/", "../outside/secret", "/etc/passwd", "a/../../outside/new", "d", "d/g",
     "f", "l", "s", "l/new", "s/x", "d/l/new", "a//b", "a/", std::string_view("a\0b", 3), "../outside", "/tmp"};
@@ -32,7 +33,11 @@ class Conversation {
                    {{"/g/new", (folders.inside() / "new").string()},
                     {"/g/folder", (folders.inside() / "d").string()},
                     {"/g/file", (folders.inside() / "f").string()}},
-                   [] {}) {}
+                   [] {}) {
+        if (in.flag()) {
+            channel_.offer_input([](u32 size) { VMM_CHECK(size >= 1 && size <= VMM_MAX_INPUT); });
+        }
+    }
 
     void act(FuzzInput& in) {
         const u8 how = in.get<u8>();
@@ -88,6 +93,7 @@ class Conversation {
                 payload.insert(payload.end(), path.begin(), path.end());
                 break;
             }
+            case VMM_SAID_WANT: add(in.flag() ? in.get<u32>() : u32{in.get<u16>()}); break;
             case VMM_SAID_BEGIN:
             case VMM_SAID_ENTRY_END:
             case VMM_SAID_NOTE:

@@ -1,4 +1,5 @@
 // qcow2 images of any content, read through and written over. An input is operations, then the image.
+#include <utility>
 #include <vector>
 
 #include "devices/disk/qcow2.h"
@@ -11,6 +12,27 @@ namespace {
 
 constexpr std::size_t kOperations = 8;
 constexpr std::size_t kOperationSize = 8;
+
+/// A folder with images that an image may name as its parent: "p", raw, and "q", qcow2, whose parent is "p".
+class Parents {
+  public:
+    Parents() {
+        std::ofstream(folder_.path() / "p", std::ios::binary) << std::string(5000, 'p');
+        // Version 3, clusters of 512 bytes, 8 KiB; the backing file's name at 104; an empty L1 table.
+        std::vector<u8> q(1024);
+        constexpr std::array<std::pair<unsigned, u8>, 17> kSet{{{0, 'Q'}, {1, 'F'}, {2, 'I'}, {3, 0xFB}, {7, 3}, {15, 112},
+                                                                {19, 1}, {23, 9}, {30, 0x20}, {39, 1}, {46, 2}, {54, 2},
+                                                                {59, 1}, {99, 4}, {103, 104}, {112, 'p'}, {16, 0}}};
+        for (const auto& [at, value] : kSet) {
+            q[at] = value;
+        }
+        std::ofstream(folder_.path() / "q", std::ios::binary).write(reinterpret_cast<const char*>(q.data()), 1024);
+    }
+    std::string child() const { return (folder_.path() / "image").string(); }
+
+  private:
+    Folder folder_;
+};
 
 void operate(devices::disk::Image& image, FuzzInput& in) {
     const u8 kind = in.get<u8>();
@@ -46,7 +68,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     const auto file = in.rest();
     UniqueFd fd = fuzz::memory_file(file);
     (void)devices::disk::looks_like_qcow2(fd.get());
-    auto image = devices::disk::open_qcow2(std::move(fd), "image");
+    static const fuzz::Parents parents;
+    auto image = devices::disk::open_qcow2(std::move(fd), parents.child());
     if (!image) {
         VMM_CHECK(!image.error().text.empty());
         return 0;
