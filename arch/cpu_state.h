@@ -105,6 +105,8 @@ struct CpuState {
     u64 mdscr_el1 = 0;
     u64 osdlr_el1 = 0;
     u64 oslar_oslk = 1;      // OSLSR_EL1.OSLK
+
+    friend bool operator==(const CpuState&, const CpuState&) = default;
 };
 
 }  // namespace vmm::arch

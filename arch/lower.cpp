@@ -850,7 +850,8 @@ unsigned lower_block(Vcpu& v, const u8* page, unsigned start, unsigned most, Op*
         op.index = static_cast<u16>(index++);
         op.insn = insn;
         op.handler = row == nullptr ? &undefined_instruction : row->handler;
-        if (row == nullptr || !lower(v, insn, op, leaves)) {
+        const bool lowered = row != nullptr && lower(v, insn, op, leaves);
+        if (!lowered || v.config.reference_only) {
             const u16 position = op.index;
             op = Op{};
             op.index = position;

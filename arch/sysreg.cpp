@@ -1,5 +1,8 @@
 #include "arch/sysreg.h"
 
+#include <algorithm>
+#include <string_view>
+
 #include <fmt/format.h>
 
 #include "arch/vcpu.h"
@@ -7,6 +10,18 @@
 #include "vmm/base/check.h"
 
 namespace vmm::arch {
+
+std::string SysregRow::full_name() const {
+    return *name != 0 ? name : generic_sysreg_name(key);
+}
+
+bool SysregRow::readable_without_effect() const {
+    static constexpr std::string_view kChangeWhenRead[] = {"ICC_IAR0_EL1", "ICC_IAR1_EL1", "RNDR", "RNDRRS",
+                                                           "DBGDTRRX_EL0"};
+    const bool is_register = bits(key, 15, 14) >= 2;  // op0
+    const bool readable = access != SysregAccess::wo_el1 && access != SysregAccess::wo_el0;
+    return is_register && readable && std::ranges::find(kChangeWhenRead, name) == std::end(kChangeWhenRead);
+}
 
 SysregBank::SysregBank() : index_(std::size_t{1} << 16) {}
 SysregBank::~SysregBank() = default;

@@ -52,6 +52,11 @@ struct SysregRow {
     SysregTrap (*check)(void* self, Vcpu&, bool is_write) = nullptr;
     bool ends_block = false;    // a write may change translation, decoding, interrupts or profiling
     u64* storage = nullptr;     // set by the bank unless the row came with its own
+
+    /// The name, or the generic one of a row that has none.
+    std::string full_name() const;
+    /// A register that a debugger may read at any time: nothing is acknowledged or used up by it.
+    bool readable_without_effect() const;
 };
 
 /// The registers of one vCPU.

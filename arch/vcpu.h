@@ -37,6 +37,7 @@ struct VcpuConfig {
     Interconnect* interconnect = nullptr;
     mm::TableWatch* table_watch = nullptr;  // told of stores to pages it watches; nullptr: nobody asks
     u32 translate_after = 32;     // times a block is interpreted before it becomes host code; 0: always interpreted
+    bool reference_only = false;  // every instruction by its own handler of the decode table: nothing fast, nothing joined
     bool pmu = false;             // PMUv3 present
     u8 pmsver = 0;                // ID_AA64DFR0_EL1.PMSVer: 0 = no SPE
     bool uniform_spe = true;      // all PEs have the same: what depends on SPE elsewhere must not differ between PEs

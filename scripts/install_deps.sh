@@ -8,7 +8,7 @@ set -eu
 
 build_packages="
     cmake ninja-build g++ pkg-config dpkg-dev file
-    libfdt-dev libspdlog-dev libfmt-dev liburing-dev libslirp-dev libcli11-dev libexpected-dev nlohmann-json3-dev libtomlplusplus-dev
+    libfdt-dev libspdlog-dev libfmt-dev liburing-dev libseccomp-dev libslirp-dev libcli11-dev libexpected-dev nlohmann-json3-dev libtomlplusplus-dev
     zlib1g-dev libzstd-dev liblzma-dev libxbyak-dev catch2
     gcc-aarch64-linux-gnu linux-libc-dev-arm64-cross"
 

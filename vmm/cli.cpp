@@ -55,10 +55,14 @@ constexpr const char* kExitStatusHelp =
     "\n"
     "Console: Ctrl-A x ends the machine, Ctrl-A Ctrl-A sends Ctrl-A. SIGQUIT prints the state of all CPUs.\n";
 
+constexpr Choice<EngineKind> kEngines[] = {{"translator", EngineKind::translator},
+                                           {"interpreter", EngineKind::interpreter},
+                                           {"reference", EngineKind::reference}};
+
 /// What the user wrote, before any checking.
 struct RawOptions {
     std::string kernel, positional_kernel, initrd, params, name, dump_dtb, control;
-    std::optional<std::string> cpus, mem, console, log_level, kaslr_seed, cpu, clock, engine, timeout,
+    std::optional<std::string> cpus, mem, console, log_level, kaslr_seed, cpu, clock, engine, check, sandbox, timeout,
         host_trace;
     bool rng = false, nodefaults = false, pmu = false, no_control = false;
     RawSpeOptions spe;
@@ -96,8 +100,16 @@ void add_machine_options(CLI::App& run, RawOptions& raw) {
     run.add_flag("--pmu", raw.pmu, "Give the CPUs a PMUv3");
     run.add_option("--engine", raw.engine,
                    "translator: guest code that is executed often becomes host code (default); interpreter: "
-                   "none does, for comparison")
-        ->type_name("translator|interpreter");
+                   "none does, for comparison; reference: every instruction by its own handler")
+        ->type_name("translator|interpreter|reference");
+    run.add_flag("--check{interpreter}", raw.check,
+                 "Run the guest a second time beside, by another engine (--check alone: interpreter; --check=reference: every "
+                 "instruction by its own handler), compare after every 10000 operations and stop at the first difference. "
+                 "With --clock=insn; without devices whose work depends on the host");
+    run.add_option("--sandbox", raw.sandbox,
+                   "on: give up what a running machine does not need - programs, other files, most system calls (default); "
+                   "off: keep it, for debuggers and profilers of vmm itself")
+        ->type_name("on|off");
     run.add_option("--clock", raw.clock,
                    "host: guest time follows the host (default); insn: it advances with executed operations, "
                    "and runs "
@@ -163,9 +175,15 @@ Result<> parse_kinds(const RawOptions& raw, MachineConfig& config) {
         VMM_TRY(config.clock, choose("--clock", *raw.clock, kClocks));
     }
     if (raw.engine) {
-        static constexpr Choice<EngineKind> kEngines[] = {{"translator", EngineKind::translator},
-                                                          {"interpreter", EngineKind::interpreter}};
         VMM_TRY(config.engine, choose("--engine", *raw.engine, kEngines));
+    }
+    if (raw.sandbox) {
+        static constexpr Choice<bool> kSwitch[] = {{"on", true}, {"off", false}};
+        VMM_TRY(config.sandbox, choose("--sandbox", *raw.sandbox, kSwitch));
+    }
+    if (raw.check) {
+        VMM_TRY(config.check, choose("--check", *raw.check, kEngines));
+        config.clock = raw.clock ? config.clock : ClockKind::insn;
     }
     if (raw.log_level) {
         static constexpr Choice<LogLevel> kLevels[] = {{"error", LogLevel::error},
@@ -213,6 +231,36 @@ Result<> parse_control(const RawOptions& raw, MachineConfig& config) {
     return {};
 }
 
+/// Both guests of --check must meet the same surroundings at the same operations.
+Result<> check_comparison(const MachineConfig& config) {
+    if (!config.check) {
+        return {};
+    }
+    if (*config.check == config.engine) {
+        return fail_usage("--check \"{}\": that is the guest's --engine; compare with another one", name_of(*config.check));
+    }
+    const struct {
+        const char* option;
+        bool given;
+    } others[] = {{"--clock=host", config.clock == ClockKind::host},
+                  {"--disk", !config.disks.empty()},
+                  {"--9p", !config.shares.empty()},
+                  {"--network", !config.networks.empty()},
+                  {"--rng", config.rng},
+                  {"--balloon", config.balloon},
+                  {"--console-port", !config.console_ports.empty()},
+                  {"--console=virtio", config.console == ConsoleKind::virtio},
+                  {"--copy-out", !config.exec.copy_out.empty()},
+                  {"--spe-host-trace", !config.host_trace.path.empty()},
+                  {"--gdb", config.gdb.enabled}};
+    for (const auto& other : others) {
+        if (other.given) {
+            return fail_usage("--check: {} excludes it, since both guests must run alike", other.option);
+        }
+    }
+    return {};
+}
+
 Result<MachineConfig> check(const RawOptions& raw, const HostFacts& host) {
     MachineConfig config;
     config.kernel = raw.kernel.empty() ? raw.positional_kernel : raw.kernel;
@@ -248,6 +296,7 @@ Result<MachineConfig> check(const RawOptions& raw, const HostFacts& host) {
     VMM_TRY_VOID(parse_numbers(raw, config));
     VMM_TRY_VOID(parse_control(raw, config));
     VMM_TRY_VOID(check_devices(config));
+    VMM_TRY_VOID(check_comparison(config));
     if (kernel_command_line(config).size() >= kMaxParams) {
         return fail_usage("--params: the kernel command line is {} bytes long; at most {} are accepted",
                           kernel_command_line(config).size(), kMaxParams - 1);

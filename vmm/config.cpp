@@ -36,4 +36,13 @@ std::string kernel_command_line(const MachineConfig& config) {
     return line;
 }
 
+const char* name_of(EngineKind kind) {
+    switch (kind) {
+        case EngineKind::translator: return "translator";
+        case EngineKind::interpreter: return "interpreter";
+        case EngineKind::reference: return "reference";
+    }
+    return "?";
+}
+
 }  // namespace vmm

@@ -91,7 +91,11 @@ struct GdbConfig {
 enum class EngineKind : u8 {
     translator,   // what is executed often becomes host code, where the host has a translator
     interpreter,  // none of it does
+    reference,    // interpreted, every instruction by its own handler
 };
+
+/// As the command line has it.
+const char* name_of(EngineKind kind);
 
 struct MachineConfig {
     std::string name;
@@ -118,6 +122,8 @@ struct MachineConfig {
     HostTraceConfig host_trace;
     ClockKind clock = ClockKind::host;
     EngineKind engine = EngineKind::translator;
+    std::optional<EngineKind> check;  // run a second time with it, and compare
+    bool sandbox = true;
     u64 timeout_seconds = 0;  // 0: none
     ExecConfig exec;
     std::string result;  // a file for the result as JSON; empty: none

@@ -10,6 +10,7 @@
 #include "vmm/cpu.h"
 #include "vmm/insn_clock.h"
 #include "vmm/run_control.h"
+#include "vmm/sandbox.h"
 
 namespace vmm {
 
@@ -31,11 +32,26 @@ class Executor {
     virtual bool join(std::chrono::milliseconds timeout) = 0;
 };
 
+/// Sees every slice of a guest whose vCPUs take turns (make_insn_executor()). On the vCPUs' thread.
+class SliceObserver {
+  public:
+    SliceObserver() = default;
+    SliceObserver(const SliceObserver&) = delete;
+    SliceObserver& operator=(const SliceObserver&) = delete;
+    virtual ~SliceObserver() = default;
+
+    /// How many operations the coming slice may have, at most `operations`; 0: none now, because the guest is to stop.
+    virtual u64 before_slice(arch::Vcpu& vcpu, u64 operations, const RunControl& control) = 0;
+    virtual void after_slice(arch::Vcpu& vcpu, arch::RunResult result, const RunControl& control) = 0;
+};
+
 /// What both executors work with; all outlive the executor.
 struct ExecutorContext {
     std::span<const std::unique_ptr<Cpu>> cpus;
     RunControl* control = nullptr;
     const devices::SystemCounter* counter = nullptr;
+    ThreadRole role = ThreadRole::vcpu;  // of the threads that execute guest code
+    SliceObserver* slices = nullptr;  // nullptr: nobody looks. Only where vCPUs take turns
 };
 
 /// One host thread per vCPU, guest time following the host.

@@ -1,5 +1,7 @@
 // All vCPUs on one host thread, in a fixed order, with time that only their own progress moves: runs repeat
 // exactly.
+#include <pthread.h>
+
 #include <algorithm>
 #include <condition_variable>
 #include <mutex>
@@ -28,6 +30,7 @@ class InsnExecutor final : public Executor {
         VMM_CHECK(!thread_.joinable());
         finished_ = false;
         thread_ = std::thread([this] {
+            ::pthread_setname_np(::pthread_self(), "vcpus");
             thread_main();
             const std::lock_guard lock(mutex_);
             finished_ = true;
@@ -56,6 +59,7 @@ class InsnExecutor final : public Executor {
 
   private:
     void thread_main() {
+        restrict_thread(context_.role);
         while (!context_.control->stopping()) {
             bool progress = false;
             fine_ = std::ranges::any_of(context_.cpus,
@@ -106,10 +110,19 @@ class InsnExecutor final : public Executor {
         }
         const u64 now = context_.counter->count();
         const u64 deadline = cpu.timer.next_deadline_count();
+        u64 operations = std::clamp<u64>(deadline > now ? deadline - now : 1, 1, slice());
+        if (context_.slices != nullptr) {
+            operations = context_.slices->before_slice(cpu.vcpu, operations, *context_.control);
+            if (operations == 0) {
+                return false;
+            }
+        }
         clock_.begin_slice(cpu.vcpu);
-        const arch::RunResult result =
-            run_exactly(cpu.vcpu, std::clamp<u64>(deadline > now ? deadline - now : 1, 1, slice()));
+        const arch::RunResult result = run_exactly(cpu.vcpu, operations);
         clock_.end_slice();
+        if (context_.slices != nullptr) {
+            context_.slices->after_slice(cpu.vcpu, result, *context_.control);
+        }
         cpu.publish_operations();
         if (result == arch::RunResult::debug) {
             context_.control->stop(StopReason::host);

@@ -66,10 +66,10 @@ devices::virtio::Entropy::Source entropy_source(ClockKind clock) {
 
 // ── Assembly ───────────────────────────────────────────────────────────────────────────────────────────────
 
-Machine::Machine(const MachineConfig& config) : config_(config) {}
+Machine::Machine(const MachineConfig& config, SliceObserver* slices) : config_(config), slices_(slices) {}
 
-Result<std::unique_ptr<Machine>> Machine::create(const MachineConfig& config) {
-    std::unique_ptr<Machine> machine(new Machine(config));
+Result<std::unique_ptr<Machine>> Machine::create(const MachineConfig& config, SliceObserver* slices) {
+    std::unique_ptr<Machine> machine(new Machine(config, slices));
     VMM_TRY_VOID(machine->load_files());
     VMM_TRY_VOID(machine->open_virtio_devices());
     VMM_TRY_VOID(machine->build_tree());
@@ -255,9 +255,10 @@ void Machine::build_cpus() {
     pe.counter = counter_.get();
     pe.interconnect = &interconnect_;
     pe.pmu = config_.pmu;
-    if (config_.engine == EngineKind::interpreter) {
+    if (config_.engine != EngineKind::translator) {
         pe.translate_after = 0;
     }
+    pe.reference_only = config_.engine == EngineKind::reference;
     pe.table_watch = config_.spe.enabled ? &memory_->table_watch() : nullptr;
     pe.uniform_spe = !config_.spe.enabled || config_.spe.count(config_.cpus) == config_.cpus;
     std::vector<devices::GicPe> gic_pes;
@@ -293,7 +294,10 @@ void Machine::build_cpus() {
             });
         }
     }
-    const ExecutorContext context{cpus_, &control_, counter_.get()};
+    // Files are opened by vCPU threads where devices work on them, and for what --copy-out receives.
+    const bool opens_files = (insn_clock_ != nullptr && !virtio_devices_.empty()) || !config_.exec.copy_out.empty();
+    const ExecutorContext context{cpus_, &control_, counter_.get(), opens_files ? ThreadRole::service : ThreadRole::vcpu,
+                                  slices_};
     executor_ =
         insn_clock_ != nullptr ? make_insn_executor(context, *insn_clock_) : make_threaded_executor(context);
 }

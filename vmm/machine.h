@@ -54,7 +54,8 @@ enum class GuestState : u8 {
 class Machine final : private devices::PowerControl {
   public:
     /// Checks and reads everything the configuration names before anything is created or written.
-    static Result<std::unique_ptr<Machine>> create(const MachineConfig& config);
+    /// `slices` outlives the machine; nullptr: nobody looks, and always with ClockKind::host.
+    static Result<std::unique_ptr<Machine>> create(const MachineConfig& config, SliceObserver* slices = nullptr);
     ~Machine() override;
 
     /// Runs the guest to its end; returns the process's exit status.
@@ -66,7 +67,7 @@ class Machine final : private devices::PowerControl {
     std::string dump_unsafely() const;
 
   private:
-    explicit Machine(const MachineConfig& config);
+    Machine(const MachineConfig& config, SliceObserver* slices);
 
     // Assembly, in this order.
     Result<> load_files();
@@ -140,6 +141,7 @@ class Machine final : private devices::PowerControl {
     Cpu* cpu_by_affinity(u64 mpidr);
 
     const MachineConfig config_;
+    SliceObserver* const slices_;
     BootFiles files_;
     BootPlan plan_;
     std::vector<u8> dtb_;

@@ -11,10 +11,12 @@
 #include "vmm/control_socket.h"
 #include "vmm/guest_input.h"
 #include "vmm/host_events.h"
+#include "vmm/lockstep/lockstep.h"
 #include "vmm/machine.h"
 #include "vmm/matrix/cli_matrix.h"
 #include "vmm/run_end.h"
 #include "vmm/run_report.h"
+#include "vmm/sandbox.h"
 
 namespace {
 
@@ -29,6 +31,15 @@ void report_crash() {
     remove_control_socket();
     if (running_machine != nullptr) {
         std::fputs(running_machine->dump_unsafely().c_str(), stderr);
+    }
+    ::_exit(exit_status(ExitStatus::internal_error, scripted));
+}
+
+/// A system call that the sandbox forbids: in a signal handler.
+void end_forbidden(bool may_remove_files) {
+    restore_terminal();
+    if (may_remove_files) {
+        remove_control_socket();  // else whoever meets it removes it
     }
     ::_exit(exit_status(ExitStatus::internal_error, scripted));
 }
@@ -50,7 +61,8 @@ int report_never_run(const MachineConfig& config, const Error& error) {
     return result.status;
 }
 
-int run_guest(const MachineConfig& config) {
+int run_guest(const MachineConfig& config, SliceObserver* slices = nullptr) {
+    InheritedDescriptors inherited;
     set_log_level(config.log_level);
     auto events = HostEvents::create();
     if (!events) {
@@ -59,9 +71,13 @@ int run_guest(const MachineConfig& config) {
     if (const auto possible = check_reports(config); !possible) {
         return report(possible.error());
     }
-    auto machine = Machine::create(config);
+    auto machine = Machine::create(config, slices);
     if (!machine) {
         return report_never_run(config, machine.error());
+    }
+    if (config.sandbox) {
+        inherited.close_all();
+        enter_sandbox(sandbox_paths(config), end_forbidden);
     }
     running_machine = machine->get();
     set_crash_hook(report_crash);
@@ -88,6 +104,11 @@ int run(std::span<const char* const> arguments) {
     if (command->kind == Command::Kind::matrix) {
         const auto status = run_matrix(command->matrix, host_facts());
         return status ? *status : report(status.error());
+    }
+    if (command->config.check) {
+        return lockstep::run_checked(command->config, [](const MachineConfig& config, SliceObserver& slices) {
+            return run_guest(config, &slices);
+        });
     }
     command->config.exec.standard_input = offers_input(STDIN_FILENO);
     return run_guest(command->config);

@@ -85,6 +85,7 @@ class ThreadedExecutor final : public Executor {
 
   private:
     void thread_main(Cpu& cpu) {
+        restrict_thread(context_.role);
         Pacer pacer;
         const auto stopping = [this] { return context_.control->stopping(); };
         while (!stopping()) {

@@ -39,16 +39,6 @@ u64 number_in(std::span<const u8> bytes) {
     return value;
 }
 
-/// A debugger that lists all registers must not acknowledge interrupts or use up anything.
-bool changes_when_read(std::string_view name) {
-    static constexpr std::string_view kNames[] = {"ICC_IAR0_EL1", "ICC_IAR1_EL1", "RNDR", "RNDRRS", "DBGDTRRX_EL0"};
-    return std::ranges::find(kNames, name) != std::end(kNames);
-}
-
-bool readable(arch::SysregAccess access) {
-    return access != arch::SysregAccess::wo_el1 && access != arch::SysregAccess::wo_el0;
-}
-
 bool writable(arch::SysregAccess access) {
     return access != arch::SysregAccess::ro_el1 && access != arch::SysregAccess::ro_el0;
 }
@@ -102,16 +92,15 @@ RegisterFile::RegisterFile(std::span<const std::unique_ptr<Cpu>> cpus) {
     std::map<arch::SysregKey, std::string> found;
     for (const auto& cpu : cpus) {
         for (const arch::SysregBank::Entry* entry : cpu->vcpu.sysregs.entries()) {
-            const bool is_register = bits(entry->key, 15, 14) >= 2;
-            if (is_register && readable(entry->access) && !changes_when_read(entry->name)) {
-                found.emplace(entry->key, entry->name);
+            if (entry->readable_without_effect()) {
+                found.emplace(entry->key, entry->full_name());
             }
         }
     }
-    for (auto& [key, name] : found) {
+    for (const auto& [key, name] : found) {
         // FPCR and FPSR are registers of GDB's own.
         if (name != "FPCR" && name != "FPSR") {
-            system_.push_back({key, name.empty() ? arch::generic_sysreg_name(key) : name});
+            system_.push_back({key, name});
         }
     }
 }
