@@ -1,7 +1,7 @@
 #!/bin/sh
 # Fetches an unmodified Debian arm64 kernel, busybox and perf, and packs them into an initramfs that `vmm run` boots.
 #
-#   scripts/fetch_guest.sh [--cache DIR] [--force] [--print-dir] [--perf-test]
+#   scripts/fetch_guest.sh [--cache DIR] [--force] [--print-dir] [--perf-test] [--unpack DIR PACKAGE...]
 #
 # Results, in DIR (default: $XDG_CACHE_HOME/vmm, $HOME/.cache/vmm, or .cache of this tree when HOME is unset):
 #   vmlinuz             the kernel, as Debian ships it
@@ -9,6 +9,8 @@
 #   kernel-version      e.g. 6.1.0-37-arm64
 #   perf-test.cpio      with --perf-test: what `perf test` needs besides: its scripts, a shell, tools and a C compiler. Appended
 #                       to initramfs.cpio it makes one initramfs
+#
+# --unpack does nothing but to unpack arm64 packages, and only these, into another folder.
 #
 # Packages come through apt from the sources this machine is configured with, but with a private apt state for arm64: the
 # host's package lists and architecture list stay untouched, and no root is needed. Finished work is reused; every
@@ -31,6 +33,7 @@ cache=""
 force=no
 print_dir=no
 perf_test=no
+unpack=""
 while [ $# -gt 0 ]; do
     case "$1" in
         --cache)
@@ -40,8 +43,13 @@ while [ $# -gt 0 ]; do
         --force) force=yes ;;
         --print-dir) print_dir=yes ;;
         --perf-test) perf_test=yes ;;
-        -h | --help) sed -n '2,15s/^# \{0,1\}//p' "$0"; exit 0 ;;
-        *) echo "fetch_guest.sh: unknown option '$1' (accepted: --cache DIR, --force, --print-dir, --perf-test)" >&2; exit 2 ;;
+        --unpack)
+            [ $# -ge 3 ] || { echo "fetch_guest.sh: --unpack needs a folder and packages" >&2; exit 2; }
+            unpack=$2
+            shift 2
+            break ;;
+        -h | --help) sed -n '2,17s/^# \{0,1\}//p' "$0"; exit 0 ;;
+        *) echo "fetch_guest.sh: unknown option '$1' (accepted: --cache DIR, --force, --print-dir, --perf-test, --unpack DIR PACKAGE...)" >&2; exit 2 ;;
     esac
     shift
 done
@@ -305,6 +313,30 @@ build_perf_test() {
     mv "$cache/perf-test.cpio.tmp" "$cache/perf-test.cpio"
     printf '%s\n' "$id" >"$cache/perf-test.id"
 }
+
+# ── Other packages ─────────────────────────────────────────────────────────────────────────────────────────────────
+unpack_others() {
+    prepare_apt
+    update_lists
+    rm -rf "$apt_dir/debs"
+    mkdir -p "$apt_dir/debs" "$unpack" || fail "cannot create '$unpack'"
+    : >"$apt_dir/download.log"
+    # Lists may name a version that the archive has replaced since.
+    (download "$@" 2>/dev/null) || {
+        rm -f "$apt_dir/updated"
+        update_lists
+        download "$@"
+    }
+    for package in "$apt_dir"/debs/*.deb; do
+        dpkg-deb -x "$package" "$unpack" || fail "cannot unpack '$package'"
+    done
+    rm -rf "$apt_dir/debs"
+}
+
+if [ -n "$unpack" ]; then
+    unpack_others "$@"
+    exit 0
+fi
 
 # Without --force, packages once fetched are kept; only what scripts/guest changes is rebuilt.
 if [ "$force" = yes ] || [ ! -s "$cache/packages" ] || [ ! -d "$root/boot" ]; then
