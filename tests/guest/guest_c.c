@@ -7,12 +7,12 @@
 #define DEVICE 0x405u  // block, AF, attribute 1
 
 // The first four GiB at their own addresses.
-static _Alignas(4096) u64 level1[512] = {0x00000000u | DEVICE | 3ull << 53, 0x40000000u | NORMAL,
-                                         0x80000000u | NORMAL, 0xC0000000u | NORMAL};
+_Alignas(4096) u64 level1[512] = {0x00000000u | DEVICE | 3ull << 53, 0x40000000u | NORMAL,
+                                  0x80000000u | NORMAL, 0xC0000000u | NORMAL};
 static _Alignas(16) u8 stacks[MAX_CPUS][8192];
 static const u8* device_tree;
 
-// X0 of guest_main is not set, X28 has the device tree. A further CPU has its number in X0.
+// X28 has the device tree. A further CPU has what CPU_ON was given in X0, and finds its stack by its affinity.
 __asm__(
     ".text\n"
     ".global guest_main\n"
@@ -20,16 +20,21 @@ __asm__(
     "b first_cpu\n"
     "secondary:\n"
     "mov x19, x0\n"
+    "mrs x20, mpidr_el1\n"
+    "and x20, x20, #0xFF\n"
     "adrp x1, stacks\n"
     "add x1, x1, :lo12:stacks\n"
-    "add x2, x0, #1\n"
+    "add x2, x20, #1\n"
     "lsl x2, x2, #13\n"
     "add sp, x1, x2\n"
     "bl translation_on\n"
-    "mov x0, x19\n"
+    "mov x0, x20\n"
+    "mov x1, x19\n"
     "bl guest_cpu\n"
-    "1: wfi\n"
-    "b 1b\n");
+    "ldr w0, =0x84000002\n"  // CPU_OFF
+    "hvc #0\n"
+    "b .\n"
+    ".ltorg\n");
 extern const char secondary[];
 extern void* const keep_stacks;
 void* const keep_stacks = stacks;
@@ -61,8 +66,12 @@ u64 psci(u64 function, u64 argument1, u64 argument2, u64 argument3) {
     return x0;
 }
 
+long long cpu_on(u32 cpu, u64 context) {
+    return (long long)psci(PSCI_CPU_ON, cpu, (u64)secondary, context);
+}
+
 void start_cpu(u32 cpu) {
-    if (psci(PSCI_CPU_ON, cpu, (u64)secondary, cpu) != 0) {
+    if (cpu_on(cpu, 0) != 0) {
         print("FAIL: a CPU does not start\n");
         power_off();
     }
@@ -113,5 +122,48 @@ __attribute__((used)) static void first_cpu(const u8* tree) {
     device_tree = tree;
     translation_on();
     guest_begin();
-    guest_cpu(0);
+    guest_cpu(0, 0);
+}
+
+void meet(struct meeting* where, u32 cpus) {
+    const u32 generation = where->generation.value;
+    if (__atomic_add_fetch(&where->arrived.value, 1, __ATOMIC_ACQ_REL) == cpus) {
+        where->arrived.value = 0;
+        __atomic_store_n(&where->generation.value, generation + 1, __ATOMIC_RELEASE);
+        return;
+    }
+    // Two CPUs may both have a host CPU: whoever sleeps there gets it back late. More take it from one another.
+    for (u32 patience = cpus == 2 ? 1000000 : 5000; patience != 0; --patience) {
+        if (__atomic_load_n(&where->generation.value, __ATOMIC_ACQUIRE) != generation) {
+            return;
+        }
+    }
+    for (;;) {  // the store that ends it also ends WFE
+        u32 now;
+        __asm__ volatile("ldaxr %w0, [%1]" : "=r"(now) : "r"(&where->generation.value) : "memory");
+        if (now != generation) {
+            return;
+        }
+        __asm__ volatile("wfe" ::: "memory");
+    }
+}
+
+void print_number(u64 number) {
+    char text[21];
+    char* p = text + sizeof(text) - 1;
+    *p = 0;
+    do {
+        *--p = (char)('0' + number % 10);
+        number /= 10;
+    } while (number != 0);
+    print(p);
+}
+
+void print_padded(const char* text, u32 width) {
+    print(text);
+    for (; *text != 0 && width != 0; ++text, --width) {
+    }
+    for (; width != 0; --width) {
+        print(" ");
+    }
 }

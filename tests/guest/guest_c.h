@@ -2,13 +2,19 @@
 #pragma once
 #include "litmus.h"
 
-/// The guest's own: called on CPU 0 before all else, and then on every CPU.
+/// The guest's own: called on CPU 0 before all else, and then on every CPU with what CPU_ON was given. A CPU other than 0
+/// that returns is switched off.
 void guest_begin(void);
-void guest_cpu(u32 self);
+void guest_cpu(u32 self, u64 context);
 
 /// Switches `cpu` on, which calls guest_cpu.
 void start_cpu(u32 cpu);
+/// The same; returns what PSCI does.
+long long cpu_on(u32 cpu, u64 context);
 _Noreturn void power_off(void);
+
+/// The table of level 1, 1 GiB for each entry; the first four map themselves.
+extern u64 level1[512];
 
 /// What follows `name` in the kernel's parameters, up to a space or the end; 0 if it is not there.
 const char* parameter(const char* name);

@@ -96,49 +96,6 @@ LITMUS_TESTS(THREADS_2, THREADS_3, THREADS_4)
     {name, verdict, condition, 4, {id##_0, id##_1, id##_2, id##_3}},
 static const struct test tests[] = {LITMUS_TESTS(ROW_2, ROW_3, ROW_4)};
 
-void meet(struct meeting* where, u32 cpus) {
-    const u32 generation = where->generation.value;
-    if (__atomic_add_fetch(&where->arrived.value, 1, __ATOMIC_ACQ_REL) == cpus) {
-        where->arrived.value = 0;
-        __atomic_store_n(&where->generation.value, generation + 1, __ATOMIC_RELEASE);
-        return;
-    }
-    // Two CPUs may both have a host CPU: whoever sleeps there gets it back late. More take it from one another.
-    for (u32 patience = cpus == 2 ? 1000000 : 5000; patience != 0; --patience) {
-        if (__atomic_load_n(&where->generation.value, __ATOMIC_ACQUIRE) != generation) {
-            return;
-        }
-    }
-    for (;;) {  // the store that ends it also ends WFE
-        u32 now;
-        __asm__ volatile("ldaxr %w0, [%1]" : "=r"(now) : "r"(&where->generation.value) : "memory");
-        if (now != generation) {
-            return;
-        }
-        __asm__ volatile("wfe" ::: "memory");
-    }
-}
-
-void print_number(u64 number) {
-    char text[21];
-    char* p = text + sizeof(text) - 1;
-    *p = 0;
-    do {
-        *--p = (char)('0' + number % 10);
-        number /= 10;
-    } while (number != 0);
-    print(p);
-}
-
-void print_padded(const char* text, u32 width) {
-    print(text);
-    for (; *text != 0 && width != 0; ++text, --width) {
-    }
-    for (; width != 0; --width) {
-        print(" ");
-    }
-}
-
 // Adds the batch to the histogram and clears the variables.
 static void count_batch(const struct test* test) {
     const u32 mask = (u32)(test->condition >> 32);
@@ -255,7 +212,8 @@ static u32 run_tests(u32 self, u32* running) {
     return wrong;
 }
 
-void guest_cpu(u32 self) {
+void guest_cpu(u32 self, u64 context) {
+    (void)context;
     u32 running = 1;
     u32 wrong = run_tests(self, &running);
     if (options.only == 0) {
