@@ -4,7 +4,7 @@
 #   scripts/fetch_selftests.sh [--cache DIR] [--force]
 #
 # Prints the folder that has them, DIR/selftests (DIR as in scripts/fetch_guest.sh): one folder per group, and "tests", which
-# has a line GROUP/PROGRAM for each test. All are linked statically, nothing is installed. Rebuilt when the guest's kernel or
+# has a line GROUP/PROGRAM for each test. "unifdef.c" is a program for a compiler in the guest. All are linked statically, nothing is installed. Rebuilt when the guest's kernel or
 # this script changes.
 set -eu
 
@@ -48,7 +48,7 @@ mkdir -p "$work/out"
 echo "fetch_selftests.sh: fetching the source of Linux $series" >&2
 "$tree/scripts/fetch_guest.sh" --cache "$cache" --unpack "$work/package" "linux-source-$series" 9>&-
 source="linux-source-$series"
-(cd "$work" && tar xJf "package/usr/src/$source.tar.xz" "$source/tools/testing/selftests" "$source/tools/include" "$source/mm/gup_test.h") ||
+(cd "$work" && tar xJf "package/usr/src/$source.tar.xz" "$source/tools/testing/selftests" "$source/tools/include" "$source/mm/gup_test.h" "$source/scripts/unifdef.c") ||
     fail "cannot unpack the kernel's source"
 selftests="$work/$source/tools/testing/selftests"
 
@@ -74,8 +74,9 @@ build() {
 }
 run_make() {
     # The variables stand for the kernel's own build, which would install its headers first: those of the cross compiler do.
+    # One job at a time: several would copy the programs of arm64/signal to the same place.
     # shellcheck disable=SC2086  # a list of words
-    make -s -j "$(nproc)" -C "$selftests/$group" OUTPUT="$out" ARCH=arm64 MACHINE=arm64 MAKELEVEL=1 top_srcdir="$work/$source" \
+    make -s -C "$selftests/$group" OUTPUT="$out" ARCH=arm64 MACHINE=arm64 MAKELEVEL=1 top_srcdir="$work/$source" \
         CC="aarch64-linux-gnu-gcc -static -O2 -w -I$selftests" KHDR_INCLUDES="-I$selftests" $1 9>&-
 }
 
@@ -86,12 +87,14 @@ done
 build breakpoints breakpoint_test_arm64
 build futex/functional
 build membarrier
-build pidfd
+# pidfd_test forks until process numbers come round again.
+build pidfd pidfd_fdinfo_test pidfd_open_test pidfd_poll_test pidfd_wait pidfd_getfd_test pidfd_setns_test
 build ptrace get_syscall_info peeksiginfo
 build sigaltstack
 build timers inconsistency-check mqueue-lat nanosleep nsleep-lat posix_timers rtcpie set-timer-lat threadtest
 build vm compaction_test madv_populate map_fixed_noreplace map_populate mlock2-tests mremap_dontunmap mremap_test \
     soft-dirty split_huge_page_test thuge-gen virtual_address_range
+cp "$work/$source/scripts/unifdef.c" "$work/out/"
 find "$work/out" \( -name '*.o' -o -name '*.log' \) -delete
 find "$work/out" -type f -perm -1 -exec aarch64-linux-gnu-strip {} +
 printf '%s\n' "$id" >"$work/out/id"
