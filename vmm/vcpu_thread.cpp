@@ -57,8 +57,6 @@ class ThreadedExecutor final : public Executor {
                 continue;
             }
             threads_.emplace_back([this, cpu = cpu.get()] { thread_main(*cpu); });
-            // Fifteen characters are what the kernel keeps of a thread's name.
-            pthread_setname_np(threads_.back().native_handle(), fmt::format("vcpu{}", cpu->index()).c_str());
         }
     }
 
@@ -85,6 +83,8 @@ class ThreadedExecutor final : public Executor {
 
   private:
     void thread_main(Cpu& cpu) {
+        // Fifteen characters are what the kernel keeps of a thread's name.
+        ::pthread_setname_np(::pthread_self(), fmt::format("vcpu{}", cpu.index()).c_str());
         restrict_thread(context_.role);
         Pacer pacer;
         const auto stopping = [this] { return context_.control->stopping(); };
