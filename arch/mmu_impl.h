@@ -35,7 +35,10 @@ struct Mmu::Impl {
     explicit Impl(Vcpu& vcpu);
 
     Vcpu& v;
-    UnifiedTlb tlb;
+    // Apart, because how often code is looked up is the engine's own affair, and what the data side misses is visible: in
+    // profiles, and in when a table walk sees a changed descriptor.
+    UnifiedTlb data_tlb;
+    UnifiedTlb fetch_tlb;
     TlbMaintenance maintenance;
     u64 generation = 1;
 
@@ -89,6 +92,8 @@ struct Mmu::Impl {
         return s.pan != 0 ? Privilege::el1_pan : Privilege::el1;
     }
 
+    UnifiedTlb& tlb_of(AccessType type) { return type == AccessType::fetch ? fetch_tlb : data_tlb; }
+
     /// The page of `va` if the second-level TLB holds it and allows the access as it is.
     const PageInfo* held(u64 va, AccessType type, Privilege privilege) {
         const u64 key = page_key(va);
@@ -96,7 +101,7 @@ struct Mmu::Impl {
         if (!enabled || (tagged && !half_of(va).top_byte_ignored)) [[unlikely]] {
             return nullptr;
         }
-        const PageInfo* page = tlb.find(key, space);
+        const PageInfo* page = tlb_of(type).find(key, space);
         const bool usable = page != nullptr && (page->permissions & permission_bit(type, privilege)) != 0 &&
                             (type != AccessType::write || !page->needs_dirty);
         return usable ? page : nullptr;

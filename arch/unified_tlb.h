@@ -1,4 +1,4 @@
-// The second-level TLB: translations of both access types, tagged so that switching address spaces flushes nothing.
+// The second-level TLB: translations tagged so that switching address spaces flushes nothing. One for data, one for code.
 #pragma once
 
 #include <array>
@@ -80,6 +80,17 @@ class UnifiedTlb {
         for (unsigned index = 0; index < kEntries; ++index) {
             if (pages_[index].block_shift == shift && matches(sets_[index / kWays].tag[index % kWays], page, shift, space)) {
                 remove(index / kWays, index % kWays);
+            }
+        }
+    }
+
+    /// Both of the above, for every size of block that covers `page`.
+    void forget(u64 page, AddressSpace space) {
+        remove_page(page, space);
+        for (u64 shifts = shifts_; shifts != 0; shifts &= shifts - 1) {
+            const unsigned shift = static_cast<unsigned>(std::countr_zero(shifts));
+            if (may_hold_block(page, shift)) {
+                remove_block(page, shift, space);
             }
         }
     }
