@@ -81,12 +81,17 @@ bool allow(void* context, const char* name) {
     return number < 0 || ::seccomp_rule_add(context, SCMP_ACT_ALLOW, number, 0) == 0;
 }
 
+/// The system call's argument `number`, masked, is `value`.
+scmp_arg_cmp when(unsigned number, u64 mask, u64 value) {
+    return {number, SCMP_CMP_MASKED_EQ, mask, value};
+}
+
 /// New memory is never executable: host code has got its place before.
 bool limit_memory(void* context) {
     for (const char* const name : {"mmap", "mprotect"}) {
         const int number = ::seccomp_syscall_resolve_name(name);
         if (::seccomp_rule_add(context, SCMP_ACT_ALLOW, number, 1,
-                               SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0)) != 0) {
+                               when(2, PROT_EXEC, 0)) != 0) {
             return false;
         }
     }
@@ -97,13 +102,13 @@ bool limit_memory(void* context) {
 bool allow_reading(void* context) {
     constexpr u64 kWrites = O_ACCMODE | O_CREAT | O_TRUNC;
     return ::seccomp_rule_add(context, SCMP_ACT_ALLOW, SCMP_SYS(openat), 1,
-                              SCMP_A2(SCMP_CMP_MASKED_EQ, kWrites, O_RDONLY)) == 0;
+                              when(2, kWrites, O_RDONLY)) == 0;
 }
 
 /// Threads, not processes. clone3() hides its flags in memory: without it the C library falls back on clone().
 bool limit_clone(void* context) {
     return ::seccomp_rule_add(context, SCMP_ACT_ALLOW, SCMP_SYS(clone), 1,
-                              SCMP_A0(SCMP_CMP_MASKED_EQ, CLONE_THREAD, CLONE_THREAD)) == 0 &&
+                              when(0, CLONE_THREAD, CLONE_THREAD)) == 0 &&
            ::seccomp_rule_add(context, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0) == 0;
 }
 

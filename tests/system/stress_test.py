@@ -17,10 +17,11 @@ from guest import Verdict, cache_dir
 
 LIBRARIES = ("libapparmor1 libbsd0 libc6 libcrypt1 libegl1 libgbm1 libgles2 libjpeg62-turbo libjudydebian1 libkmod2 libsctp1 libxxhash0 "
              "zlib1g libmd0 libgcc-s1 libglvnd0 libdrm2 libexpat1 libwayland-server0 liblzma5 libssl3 libzstd1 libffi8 libstdc++6").split()
-FEW = "atomic cpu crypt fp hash icache longjmp memcpy mmapfork opcode qsort sigfpe tlb-shootdown vecmath vm zlib".split()
-MORE = ("branch bsearch cache context fp-error funccall funcret futex goto heapsort hsearch jpeg judy list lockbus lsearch malloc matrix "
-        "matrix-3d mcontend membarrier memrate mergesort mremap nop prefetch priv-instr radixsort regs rseq shellsort signal sigsegv "
-        "sigtrap skiplist sparsematrix stackmmap str stream switch tree tsearch vecfp vecshuf vecwide vm-segv wcs").split()
+FEW = "atomic cpu fp hash memcpy tlb-shootdown vecmath vm".split()
+MORE = ("crypt icache longjmp mmapfork opcode qsort sigfpe zlib branch bsearch cache context fp-error funccall funcret "
+        "futex goto heapsort hsearch jpeg judy list lockbus lsearch malloc matrix matrix-3d mcontend membarrier memrate "
+        "mergesort mremap nop prefetch priv-instr radixsort regs rseq shellsort signal sigsegv sigtrap skiplist "
+        "sparsematrix stackmmap str stream switch tree tsearch vecfp vecshuf vecwide vm-segv wcs").split()
 # Messages of level warning that are no complaint. The second: the host had no time for the vCPU.
 HARMLESS = ("KASLR disabled due to lack of seed", "hrtimer: interrupt took")
 
