@@ -15,7 +15,7 @@ namespace vmm {
 namespace {
 
 Result<DiskConfig> parse_disk(std::string_view text) {
-    static constexpr std::string_view kForm = "must be FILE with any of ,ro ,cow ,raw";
+    static constexpr std::string_view kForm = "must be FILE with any of ,ro ,cow and one of ,raw ,qcow2";
     DiskConfig disk;
     std::string_view rest = text;
     for (std::size_t comma = rest.rfind(','); comma != std::string_view::npos; comma = rest.rfind(',')) {
@@ -26,6 +26,8 @@ Result<DiskConfig> parse_disk(std::string_view text) {
             disk.copy_on_write = true;
         } else if (suffix == "raw") {
             disk.raw = true;
+        } else if (suffix == "qcow2") {
+            disk.qcow2 = true;
         } else {
             return fail_usage("--disk \"{}\": unknown suffix \"{}\"; {}", text, suffix, kForm);
         }
@@ -36,6 +38,9 @@ Result<DiskConfig> parse_disk(std::string_view text) {
     }
     if (disk.read_only && disk.copy_on_write) {
         return fail_usage("--disk \"{}\": ro and cow exclude each other", text);
+    }
+    if (disk.raw && disk.qcow2) {
+        return fail_usage("--disk \"{}\": raw and qcow2 exclude each other", text);
     }
     disk.path = rest;
     return disk;
@@ -118,7 +123,7 @@ Result<> check_tags(const std::vector<ShareConfig>& shares) {
 void add_device_options(CLI::App& run, RawDeviceOptions& raw) {
     run.add_option("-d,--disk", raw.disks, "Disk image (raw, or qcow2 with ro or cow) or block device as virtio disk; ro: not written to; "
                    "cow: changes are gone in the end; may be repeated")
-        ->type_name("FILE[,ro|,cow][,raw]")
+        ->type_name("FILE[,ro|,cow][,raw|,qcow2]")
         ->take_all()
         ->allow_extra_args(false);
     run.add_option(

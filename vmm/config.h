@@ -23,6 +23,7 @@ struct DiskConfig {
     bool read_only = false;
     bool copy_on_write = false;  // changes are gone in the end
     bool raw = false;            // whatever the file looks like
+    bool qcow2 = false;          // not only because it looks so
 };
 
 /// A folder of the host as a 9P file system.

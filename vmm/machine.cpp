@@ -123,6 +123,7 @@ Result<> Machine::open_virtio_devices() {
         options.read_only = disk.read_only;
         options.copy_on_write = disk.copy_on_write;
         options.raw = disk.raw;
+        options.qcow2 = disk.qcow2;
         options.threading = threading;
         auto opened = Block::open(options);
         if (!opened) {

@@ -54,6 +54,7 @@ Result<std::unique_ptr<Image>> open_backing(const BackingReference& reference, L
     if (!any && !raw && reference.format != "qcow2") {
         return fail("{}: has the format \"{}\"; must be raw or qcow2", lineage.name, reference.format);
     }
+    lineage.declared = !any;
     VMM_TRY(DiskFile file, open_disk_file(lineage.path, false, lineage.name));
     if (!raw && (!any || looks_like_qcow2(file.fd.get()))) {
         return open_qcow2(std::move(file.fd), std::move(lineage));

@@ -31,6 +31,7 @@ struct Lineage {
     };
     std::string name;  // begins all errors
     std::string path;  // of the image that is being opened
+    bool declared = false;  // its format, by the user or by its child
     std::vector<Layer> layers;
 
     /// Adds an open file; an error where it is there already, or the chain too long.

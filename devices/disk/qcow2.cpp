@@ -371,8 +371,8 @@ bool looks_like_qcow2(int fd) {
            big_endian<u32>(magic.data()) == kMagic;
 }
 
-Result<std::unique_ptr<Image>> open_qcow2(UniqueFd fd, const std::string& path) {
-    return open_qcow2(std::move(fd), {.name = fmt::format("disk {}", path), .path = path, .layers = {}});
+Result<std::unique_ptr<Image>> open_qcow2(UniqueFd fd, const std::string& path, bool declared) {
+    return open_qcow2(std::move(fd), {.name = fmt::format("disk {}", path), .path = path, .declared = declared, .layers = {}});
 }
 
 Result<std::unique_ptr<Image>> open_qcow2(UniqueFd fd, Lineage lineage) {
@@ -397,6 +397,11 @@ Result<std::unique_ptr<Image>> open_qcow2(UniqueFd fd, Lineage lineage) {
     VMM_TRY(std::vector<u64> l1, read_l1(fd.get(), file_size, geometry, name));
     VMM_TRY(const BackingReference reference, read_reference(fd.get(), geometry, header, name));
     std::unique_ptr<Image> parent;
+    if (!reference.file.empty() && !lineage.declared) {
+        return fail("{}: names a backing file, and only its content says that it is qcow2: say so with ',qcow2', or ',raw' if "
+                    "it is a disk that a guest has written",
+                    name);
+    }
     if (!reference.file.empty()) {
         VMM_TRY(parent, open_backing(reference, std::move(lineage)));
     }

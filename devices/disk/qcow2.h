@@ -15,8 +15,9 @@ namespace vmm::devices::disk {
 /// True where the file begins as a qcow2 image does.
 bool looks_like_qcow2(int fd);
 
-/// An image to be read only, with its parents.
-Result<std::unique_ptr<Image>> open_qcow2(UniqueFd fd, const std::string& path);
+/// An image to be read only. Only one that is `declared` to be qcow2 may have parents: a guest that was given a raw disk can
+/// make it look like an image with any file of the host as its parent.
+Result<std::unique_ptr<Image>> open_qcow2(UniqueFd fd, const std::string& path, bool declared);
 
 /// The image `lineage.path`, to which the chain has led so far.
 Result<std::unique_ptr<Image>> open_qcow2(UniqueFd fd, Lineage lineage);

@@ -39,13 +39,13 @@ constexpr u32 kMaxRangeSectors = 0x20'0000;  // 1 GiB for each range
 /// What stands between the guest and the file; nullptr where it is the file itself. Takes the file where it needs it.
 Result<std::unique_ptr<disk::Image>> open_image(disk::DiskFile& file, const BlockOptions& options) {
     std::unique_ptr<disk::Image> image;
-    if (!options.raw && disk::looks_like_qcow2(file.fd.get())) {
+    if (options.qcow2 || (!options.raw && disk::looks_like_qcow2(file.fd.get()))) {
         if (!options.read_only && !options.copy_on_write) {
             return fail("disk {}: qcow2 images can be read only: add ',ro', or ',cow' to drop what the guest writes in the "
                         "end, or ',raw' if it is none",
                         options.path);
         }
-        VMM_TRY(image, disk::open_qcow2(std::move(file.fd), options.path));
+        VMM_TRY(image, disk::open_qcow2(std::move(file.fd), options.path, options.qcow2));
     }
     if (options.copy_on_write) {
         if (image == nullptr) {

@@ -17,6 +17,7 @@ struct BlockOptions {
     bool read_only = false;
     bool copy_on_write = false;  // changes are kept elsewhere and are gone in the end
     bool raw = false;            // the bytes of the file, whatever they look like
+    bool qcow2 = false;          // said to be one: then it may name backing files
     std::string id;  // answered to GET_ID, at most 20 bytes; empty: the file's name
     Threading threading = Threading::own_thread;
     bool io_uring = true;  // false, or not available on this host: pread/pwrite

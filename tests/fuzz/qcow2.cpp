@@ -69,7 +69,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     UniqueFd fd = fuzz::memory_file(file);
     (void)devices::disk::looks_like_qcow2(fd.get());
     static const fuzz::Parents parents;
-    auto image = devices::disk::open_qcow2(std::move(fd), parents.child());
+    auto image = devices::disk::open_qcow2(std::move(fd), parents.child(), true);
     if (!image) {
         VMM_CHECK(!image.error().text.empty());
         return 0;

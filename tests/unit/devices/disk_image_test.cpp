@@ -20,7 +20,7 @@ void shell(const std::string& command) {
 }
 
 Result<std::unique_ptr<Image>> open(const std::filesystem::path& path) {
-    return open_qcow2(UniqueFd(::open(path.c_str(), O_RDONLY | O_CLOEXEC)), path);
+    return open_qcow2(UniqueFd(::open(path.c_str(), O_RDONLY | O_CLOEXEC)), path, true);
 }
 
 std::unique_ptr<Image> must_open(const std::filesystem::path& path) {
@@ -125,6 +125,18 @@ TEST_CASE("qcow2: a chain of backing files that leads nowhere is told in one lin
     REQUIRE(::mkfifo((folder / "pipe").c_str(), 0600) == 0);
     CHECK(refusal(folder, "-b pipe -F raw image 1M") ==
           disk + "backing file " + folder / "pipe" + ": neither a regular file nor a block device");
+}
+
+TEST_CASE("qcow2: what only looks like an image gets no backing file") {
+    const TemporaryFolder folder;
+    write_text(folder.path / "secret", std::string(4096, 's'));
+    const auto told = [&](const std::string& options) {
+        shell("cd " + folder.path.string() + " && qemu-img create -q -u -f qcow2 " + options);
+        const auto image = open_qcow2(UniqueFd(::open((folder / "image").c_str(), O_RDONLY | O_CLOEXEC)), folder / "image", false);
+        return image ? "" : image.error().text;
+    };
+    CHECK(told("image 1M").empty());
+    CHECK(told("-b secret -F raw image 1M").find("only its content says that it is qcow2") != std::string::npos);
 }
 
 TEST_CASE("qcow2: chains have a limit") {

@@ -337,7 +337,7 @@ TEST_CASE("block: an image with backing files reads as qemu-img converts it") {
     for (const std::string image : {"sub/child", "top"}) {
         shell("qemu-img convert -O raw " + image + " expected");
         const std::string before = test::read_text(folder / "sub/base");
-        BlockSetup s({.path = folder / image, .copy_on_write = true,
+        BlockSetup s({.path = folder / image, .copy_on_write = true, .qcow2 = true,
                       .threading = image == "top" ? Threading::own_thread : Threading::inline_call});
         const std::string content = all_of(s);
         CHECK((content == test::read_text(folder / "expected")));
