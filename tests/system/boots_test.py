@@ -69,13 +69,14 @@ def digest(path: pathlib.Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
 
 
-def processes_of(vmm: str) -> set[str]:
-    found = set()
+def processes_of(folder: pathlib.Path) -> list[str]:
+    """What still runs with the surroundings that Boot gave it."""
+    found = []
     for entry in pathlib.Path("/proc").iterdir():
         if entry.name.isdigit():
             try:
-                if os.readlink(entry / "exe") == os.path.realpath(vmm):
-                    found.add(entry.name)
+                if f"TMPDIR={folder}/".encode() in (entry / "environ").read_bytes():
+                    found.append(entry.name)
             except OSError:
                 pass
     return found
@@ -110,7 +111,6 @@ def main() -> int:
 
     verdict = Verdict()
     cache = cache_dir(options.source)
-    before = processes_of(options.vmm)
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
         row = [Boot(options.vmm, cache, folder / f"row-{n}", options.cpus) for n in range(options.boots)]
@@ -124,8 +124,9 @@ def main() -> int:
         verdict.expect("to stderr" in (row[0].folder / "stderr").read_text(), "and what it wrote to stderr")
         judge(row, reference, "in a row", verdict)
         judge(at_once, reference, "at once", verdict)
-        verdict.expect(processes_of(options.vmm) <= before, "no process is left behind")
-    return verdict.status()
+        left = processes_of(folder)
+        verdict.expect(not left, f"no process is left behind {left}")
+        return verdict.status()
 
 
 if __name__ == "__main__":
