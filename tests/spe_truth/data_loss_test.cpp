@@ -70,9 +70,8 @@ TEST_CASE("spe truth: a fault inside a record sets DL, one between records does 
         CHECK(guest.v.s.esr_el1 == 0x5A5A);
         CHECK(guest.unit->stats().records == row.before_event);
         // The complete records are readable, and nothing is behind the fault.
-        std::vector<u8> bytes(row.before_event * row.bytes);
-        std::memcpy(bytes.data(), guest.memory->ram().host(kBuffer + 0x1000 - row.room, bytes.size()),
-                    bytes.size());
+        const u8* const first = guest.memory->ram().host(kBuffer + 0x1000 - row.room, row.before_event * row.bytes);
+        const std::vector<u8> bytes(first, first + row.before_event * row.bytes);
         CHECK(parse(bytes).size() == row.before_event);
         if (row.status != 0) {
             CHECK(guest.get(kBuffer + 0x1000) == 0);
