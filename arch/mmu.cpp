@@ -242,9 +242,9 @@ PageLookup Mmu::Impl::refill(u64 va, AccessType type, Privilege privilege) {
             }
             page.needs_dirty = false;
         }
-        u64 evicted = UnifiedTlb::kEmpty;
+        u64 evicted = SecondLevelTlb::kEmpty;
         const PageInfo* held = tlb_of(type).insert(page_key(va), result.global ? kGlobalSlot : space, page, evicted);
-        if (evicted != UnifiedTlb::kEmpty && type != AccessType::fetch) {
+        if (evicted != SecondLevelTlb::kEmpty && type != AccessType::fetch) {
             forget_first_level(evicted);  // the first level holds nothing that the second does not
         }
         if (!allowed) {
@@ -312,21 +312,15 @@ bool Mmu::Impl::was_fetched(u64 page) const {
 
 void Mmu::Impl::tlbi_va(u64 va, AddressSpace of) {
     const u64 page = page_key(va);
-    fetch_tlb.forget(page, of);
-    data_tlb.remove_page(page, of);
+    fetch_tlb.forget(page, of, [](unsigned) {});
     forget_first_level(page);
-    for (u64 shifts = data_tlb.block_shifts(); shifts != 0; shifts &= shifts - 1) {
-        const unsigned shift = static_cast<unsigned>(std::countr_zero(shifts));
-        if (!data_tlb.may_hold_block(page, shift)) {
-            continue;
-        }
-        data_tlb.remove_block(page, shift, of);
+    data_tlb.forget(page, of, [&](unsigned shift) {
         const u64 pages = std::min<u64>(u64{1} << (shift - kPageShift), Tlb::kEntries);
         const u64 first = align_down(page, u64{1} << shift);
         for (u64 i = 0; i < pages; ++i) {
             forget_first_level(first + (i << kPageShift));
         }
-    }
+    });
     if (was_fetched(page)) {
         invalidate_links();
     }

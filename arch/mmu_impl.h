@@ -7,7 +7,7 @@
 
 #include "arch/mmu.h"
 #include "arch/syndrome.h"
-#include "arch/unified_tlb.h"
+#include "arch/second_level_tlb.h"
 #include "mm/walker.h"
 
 namespace vmm::arch {
@@ -37,8 +37,8 @@ struct Mmu::Impl {
     Vcpu& v;
     // Apart, because how often code is looked up is the engine's own affair, and what the data side misses is visible: in
     // profiles, and in when a table walk sees a changed descriptor.
-    UnifiedTlb data_tlb;
-    UnifiedTlb fetch_tlb;
+    SecondLevelTlb data_tlb;
+    SecondLevelTlb fetch_tlb;
     TlbMaintenance maintenance;
     u64 generation = 1;
 
@@ -92,7 +92,7 @@ struct Mmu::Impl {
         return s.pan != 0 ? Privilege::el1_pan : Privilege::el1;
     }
 
-    UnifiedTlb& tlb_of(AccessType type) { return type == AccessType::fetch ? fetch_tlb : data_tlb; }
+    SecondLevelTlb& tlb_of(AccessType type) { return type == AccessType::fetch ? fetch_tlb : data_tlb; }
 
     /// The page of `va` if the second-level TLB holds it and allows the access as it is.
     const PageInfo* held(u64 va, AccessType type, Privilege privilege) {

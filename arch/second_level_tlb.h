@@ -27,14 +27,14 @@ inline constexpr AddressSpace kLastAddressSpace = 1022;
 inline constexpr AddressSpace kGlobalSlot = 1023;
 
 /// 4-way set-associative, round robin. Keys are page addresses extended from bit 55.
-class UnifiedTlb {
+class SecondLevelTlb {
   public:
     static constexpr unsigned kWays = 4;
     static constexpr unsigned kSets = 1024;
     static constexpr unsigned kEntries = kSets * kWays;
     static constexpr u64 kEmpty = ~u64{0};
 
-    UnifiedTlb() : sets_(kSets), pages_(kEntries) {}
+    SecondLevelTlb() : sets_(kSets), pages_(kEntries) {}
 
     /// nullptr: not held.
     PageInfo* find(u64 page, AddressSpace space) {
@@ -65,41 +65,20 @@ class UnifiedTlb {
         return &pages_[index];
     }
 
-    /// Removes the page from one address space and from the global ones; with kGlobalSlot from all address spaces.
-    void remove_page(u64 page, AddressSpace space) {
-        const unsigned set = set_of(page);
-        for (unsigned way = 0; way < kWays; ++way) {
-            if (matches(sets_[set].tag[way], page, kPageShift, space)) {
-                remove(set, way);
-            }
-        }
-    }
-
-    /// As remove_page(), for all pages whose block descriptor of `shift` bits covers `page`.
-    void remove_block(u64 page, unsigned shift, AddressSpace space) {
-        for (unsigned index = 0; index < kEntries; ++index) {
-            if (pages_[index].block_shift == shift && matches(sets_[index / kWays].tag[index % kWays], page, shift, space)) {
-                remove(index / kWays, index % kWays);
-            }
-        }
-    }
-
-    /// Both of the above, for every size of block that covers `page`.
-    void forget(u64 page, AddressSpace space) {
+    /// Forgets the page, and all pages whose block descriptors cover it, in one address space and the global ones; with
+    /// kGlobalSlot in all address spaces. `on_block(shift)` is called for sizes of blocks (2^shift bytes) of which some page
+    /// may have been held.
+    template <class OnBlock>
+    void forget(u64 page, AddressSpace space, OnBlock&& on_block) {
         remove_page(page, space);
         for (u64 shifts = shifts_; shifts != 0; shifts &= shifts - 1) {
             const unsigned shift = static_cast<unsigned>(std::countr_zero(shifts));
-            if (may_hold_block(page, shift)) {
+            if (block_count_[filter_index(page, shift)] != 0) {
                 remove_block(page, shift, space);
+                on_block(shift);
             }
         }
     }
-
-    /// Block sizes (bit n: 2^n bytes) of which entries may be held.
-    u64 block_shifts() const { return shifts_; }
-
-    /// False: no page of the block that covers `page` is held.
-    bool may_hold_block(u64 page, unsigned shift) const { return block_count_[filter_index(page, shift)] != 0; }
 
     void clear() {
         for (Set& set : sets_) {
@@ -131,6 +110,24 @@ class UnifiedTlb {
         }
         const AddressSpace owner = tag & 0xFFF;
         return space == kGlobalSlot || owner == kGlobalSlot || owner == space;
+    }
+
+    void remove_page(u64 page, AddressSpace space) {
+        const unsigned set = set_of(page);
+        for (unsigned way = 0; way < kWays; ++way) {
+            if (matches(sets_[set].tag[way], page, kPageShift, space)) {
+                remove(set, way);
+            }
+        }
+    }
+
+    /// All pages whose block descriptor of `shift` bits covers `page`.
+    void remove_block(u64 page, unsigned shift, AddressSpace space) {
+        for (unsigned index = 0; index < kEntries; ++index) {
+            if (pages_[index].block_shift == shift && matches(sets_[index / kWays].tag[index % kWays], page, shift, space)) {
+                remove(index / kWays, index % kWays);
+            }
+        }
     }
 
     unsigned choose_way(const Set& set, u64 page, AddressSpace space) {
