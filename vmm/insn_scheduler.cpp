@@ -67,7 +67,7 @@ class InsnExecutor final : public Executor {
             for (std::size_t i = 0; i < context_.cpus.size() && !context_.control->stopping(); ++i) {
                 progress |= turn(*context_.cpus[i], i);
             }
-            if (!progress) {
+            if (!progress && !context_.control->stopping()) {
                 idle();
             }
         }
