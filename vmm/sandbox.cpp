@@ -12,6 +12,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <cerrno>
@@ -20,7 +21,6 @@
 #include <cstring>
 #include <filesystem>
 #include <memory>
-#include <string_view>
 
 #include "vmm/base/check.h"
 #include "vmm/base/log.h"
@@ -37,16 +37,16 @@ namespace fs = std::filesystem;
 // ── System calls ───────────────────────────────────────────────────────────────────────────────────────────
 
 // clang-format off
-/// Memory, threads, time, signals, and descriptors that are open already.
+/// Memory, threads, time, signals, and descriptors that are open already; besides what the limit_ functions allow.
 constexpr const char* kVcpuCalls[] = {
     "read", "readv", "pread64", "preadv", "preadv2", "pwritev2", "write", "writev", "pwrite64", "pwritev",
     "close", "poll", "ppoll", "lseek", "fsync", "fdatasync", "fallocate", "ioctl", "fcntl", "fstat",
     "newfstatat", "statx", "io_uring_enter", "io_uring_register", "recvmsg", "sendmsg", "recvfrom", "sendto",
-    "brk", "mmap", "munmap", "mremap", "mprotect", "madvise", "mincore", "mlock", "munlock", "futex",
+    "brk", "munmap", "mremap", "madvise", "mincore", "mlock", "munlock", "futex",
     "sched_yield", "sched_getaffinity", "set_robust_list", "rseq", "rt_sigprocmask", "rt_sigaction",
     "rt_sigreturn", "sigaltstack", "tgkill", "tkill", "gettid", "getpid", "clock_gettime", "clock_getres",
     "clock_nanosleep", "nanosleep", "gettimeofday", "time", "restart_syscall", "getrandom", "prctl", "exit",
-    "exit_group", "membarrier", "getrusage", "sysinfo", "uname", "getcpu", "clone", "clone3",
+    "exit_group", "membarrier", "getrusage", "sysinfo", "uname", "getcpu",
 };
 // clang-format on
 
@@ -66,7 +66,7 @@ constexpr const char* kServiceCalls[] = {
     "geteuid", "getuid", "getegid", "getgid", "getppid", "getpgrp", "getpgid", "prlimit64", "kill", "wait4",
     "io_uring_setup", "memfd_create", "sync_file_range", "syncfs", "mlock2", "munlockall", "msync",
     "sched_getparam", "sched_getscheduler", "get_mempolicy", "timer_create", "timer_settime", "timer_delete",
-    "landlock_restrict_self", "seccomp",
+    "seccomp",
 };
 // clang-format on
 
@@ -76,9 +76,11 @@ struct ContextDeleter {
 using Context = std::unique_ptr<void, ContextDeleter>;
 
 /// Unknown names are those of other architectures.
-bool allow(void* context, const char* name) {
-    const int number = ::seccomp_syscall_resolve_name(name);
-    return number < 0 || ::seccomp_rule_add(context, SCMP_ACT_ALLOW, number, 0) == 0;
+bool allow(void* context, std::span<const char* const> names) {
+    return std::ranges::all_of(names, [context](const char* name) {
+        const int number = ::seccomp_syscall_resolve_name(name);
+        return number < 0 || ::seccomp_rule_add(context, SCMP_ACT_ALLOW, number, 0) == 0;
+    });
 }
 
 /// The system call's argument `number`, masked, is `value`.
@@ -88,21 +90,14 @@ scmp_arg_cmp when(unsigned number, u64 mask, u64 value) {
 
 /// New memory is never executable: host code has got its place before.
 bool limit_memory(void* context) {
-    for (const char* const name : {"mmap", "mprotect"}) {
-        const int number = ::seccomp_syscall_resolve_name(name);
-        if (::seccomp_rule_add(context, SCMP_ACT_ALLOW, number, 1,
-                               when(2, PROT_EXEC, 0)) != 0) {
-            return false;
-        }
-    }
-    return true;
+    return ::seccomp_rule_add(context, SCMP_ACT_ALLOW, SCMP_SYS(mmap), 1, when(2, PROT_EXEC, 0)) == 0 &&
+           ::seccomp_rule_add(context, SCMP_ACT_ALLOW, SCMP_SYS(mprotect), 1, when(2, PROT_EXEC, 0)) == 0;
 }
 
 /// vCPU threads look at files such as /proc/self/status when they pin; they change none.
 bool allow_reading(void* context) {
     constexpr u64 kWrites = O_ACCMODE | O_CREAT | O_TRUNC;
-    return ::seccomp_rule_add(context, SCMP_ACT_ALLOW, SCMP_SYS(openat), 1,
-                              when(2, kWrites, O_RDONLY)) == 0;
+    return ::seccomp_rule_add(context, SCMP_ACT_ALLOW, SCMP_SYS(openat), 1, when(2, kWrites, O_RDONLY)) == 0;
 }
 
 /// Threads, not processes. clone3() hides its flags in memory: without it the C library falls back on clone().
@@ -114,21 +109,12 @@ bool limit_clone(void* context) {
 
 Context make_filter(ThreadRole role) {
     Context context(::seccomp_init(SCMP_ACT_TRAP));
-    bool good = context != nullptr && limit_memory(context.get()) && limit_clone(context.get());
-    const auto allow_unlimited = [&](const char* name) {
-        const std::string_view text = name;
-        const bool limited = text == "mmap" || text == "mprotect" || text == "clone" || text == "clone3";
-        good = good && (limited || allow(context.get(), name));
-    };
-    for (const char* const name : kVcpuCalls) {
-        allow_unlimited(name);
-    }
+    bool good = context != nullptr && limit_memory(context.get()) && limit_clone(context.get()) &&
+                allow(context.get(), kVcpuCalls);
     if (role == ThreadRole::vcpu) {
         good = good && allow_reading(context.get());
     } else {
-        for (const char* const name : kServiceCalls) {
-            allow_unlimited(name);
-        }
+        good = good && allow(context.get(), kServiceCalls);
     }
     return good ? std::move(context) : Context();
 }
