@@ -154,16 +154,13 @@ void Engine::Impl::account() {
 }
 
 bool Engine::Impl::must_step() const {
-    return fp_trapped(v.s) || v.s.il != 0 || v.software_step_active();
+    return fp_trapped(v.s) || v.s.il != 0 || v.software_step_active() || v.debug.may_break(v.s.pc);
 }
 
 /// Reads the instruction at PC into `insn`, or takes the exception that comes in its place.
 std::optional<Exec> Engine::Impl::fetch(u32& insn) {
     if (v.software_step_active() && v.s.ss == 0) {
         return v.software_step();  // active-pending: the step is over
-    }
-    if (v.s.il != 0) {
-        return v.illegal_state();
     }
     const u64 pc = v.s.pc;
     if ((pc & 3) != 0) {
@@ -173,6 +170,12 @@ std::optional<Exec> Engine::Impl::fetch(u32& insn) {
     const u8* host = t.ok ? v.ram().host(t.pa, sizeof(insn)) : nullptr;
     if (host == nullptr) {
         return v.instruction_abort(pc, t.ok ? kFscExternalAbort : t.fsc);
+    }
+    if (v.debug.breaks_at(v.s, pc)) {
+        return v.breakpoint();
+    }
+    if (v.s.il != 0) {
+        return v.illegal_state();
     }
     insn = mm::load_relaxed<u32>(host);
     return std::nullopt;
@@ -304,6 +307,9 @@ LoopExit Engine::Impl::run_exactly() {
                 stopped.at = {block, block->ops(), block->start};
             }
             return LoopExit::budget;
+        }
+        if (block == nullptr && must_step()) {
+            return LoopExit::boundary;
         }
         if (block == nullptr) {
             block = lookup();

@@ -68,12 +68,6 @@ Exec synchronous(Vcpu& v, u64 esr, u64 return_address) {
     return enter(v, Vector::synchronous, return_address);
 }
 
-/// Debug exceptions are enabled at Exception level `el` with PSTATE.D = `masked` (D2.4).
-bool debug_enabled(const CpuState& s, unsigned el, bool masked) {
-    constexpr unsigned kMdscrKde = 13;
-    return s.oslar_oslk == 0 && (el == 0 || (bit(s.mdscr_el1, kMdscrKde) && !masked));
-}
-
 /// The class for exceptions whose code tells EL0 from EL1.
 Ec by_origin(const Vcpu& v, Ec lower, Ec same) {
     return v.s.el == 0 ? lower : same;
@@ -142,6 +136,18 @@ Exec Vcpu::instruction_abort(u64 va, u8 fault) {
         *this, make_esr(by_origin(*this, Ec::instruction_abort_lower, Ec::instruction_abort_same), fault & 0x3F), s.pc);
 }
 
+Exec Vcpu::breakpoint() {
+    return synchronous(*this, make_esr(by_origin(*this, Ec::breakpoint_lower, Ec::breakpoint_same), fsc::kDebug), s.pc);
+}
+
+Exec Vcpu::watchpoint(u64 va, bool is_write) {
+    s.far_el1 = va;
+    return synchronous(*this,
+                       make_esr(by_origin(*this, Ec::watchpoint_lower, Ec::watchpoint_same),
+                                iss_data_abort(fsc::kDebug, is_write, false)),
+                       s.pc);
+}
+
 Exec Vcpu::software_step() {
     constexpr u32 kIsv = 1u << 24;
     return synchronous(
@@ -160,8 +166,8 @@ Exec Vcpu::exception_return() {
     const bool legal = mode == 0b00000 || mode == 0b00100 || mode == 0b00101;  // EL0t, EL1t, EL1h
 
     const unsigned target_el = legal ? (mode == 0 ? 0 : 1) : s.el;
-    const bool may_step = bit(s.mdscr_el1, kMdscrSs) && !debug_enabled(s, s.el, (s.daif & kDaifD) != 0) &&
-                          debug_enabled(s, target_el, bit(spsr, kSpsrD));
+    const bool may_step = bit(s.mdscr_el1, kMdscrSs) && !debug_exceptions_enabled(s, s.el, (s.daif & kDaifD) != 0) &&
+                          debug_exceptions_enabled(s, target_el, bit(spsr, kSpsrD));
 
     pmu().before_el_change();
     pmu().count(kEventExcReturn, 1);
@@ -190,7 +196,7 @@ Exec Vcpu::exception_return() {
 }
 
 bool Vcpu::software_step_active() const {
-    return bit(s.mdscr_el1, kMdscrSs) && debug_enabled(s, s.el, (s.daif & kDaifD) != 0);
+    return bit(s.mdscr_el1, kMdscrSs) && debug_exceptions_enabled(s, s.el, (s.daif & kDaifD) != 0);
 }
 
 void Vcpu::switch_el(u8 el, u8 sp_sel) {

@@ -261,6 +261,11 @@ lookup_target:
         in_loop = false;
         return attention.load(std::memory_order_relaxed) < 0 ? LoopExit::attention : LoopExit::budget;
     }
+    if (cpu.debug.may_break(target)) [[unlikely]] {
+        budget = remaining;
+        in_loop = false;
+        return LoopExit::boundary;
+    }
     budget_now = remaining;
     block = lookup();
     if (block == nullptr) {

@@ -22,8 +22,8 @@ struct Request {
     bool crosses_page() const { return ((va ^ (va + size - 1)) & kPageMask) != 0; }
 };
 
-/// A debugger's watchpoint forbids the access; only traced operations ask. No exception is taken, and PC stays.
-bool watched(Vcpu& v, u64 va, u64 size, AccessType type, AccessKind kind = {}) {
+/// A debugger outside the guest forbids the access; only traced operations ask. No exception is taken, and PC stays.
+bool debugger_refuses(Vcpu& v, u64 va, u64 size, AccessType type, AccessKind kind = {}) {
     DebugHook* const hook = v.debug_hook();
     if (v.trace() == nullptr || hook == nullptr) {
         return false;
@@ -31,6 +31,22 @@ bool watched(Vcpu& v, u64 va, u64 size, AccessType type, AccessKind kind = {}) {
     const bool is_write = type == AccessType::write;
     // An atomic operation reads what it replaces.
     return hook->refuses(va, size, is_write) || (kind.atomic && is_write && hook->refuses(va, size, false));
+}
+
+/// The access, whose pages have been found, hits one of the guest's watchpoints: the exception was taken.
+bool hits_watchpoint(Vcpu& v, const Request& request) {
+    if (!v.debug.watches_anything()) [[likely]] {
+        return false;
+    }
+    const bool unprivileged = v.mmu().impl().privilege(request.kind.unprivileged) == Privilege::el0;
+    const bool reads = !request.is_write() || request.kind.atomic;
+    const SelfHostedDebug::Hit hit =
+        v.debug.watches(v.s, {request.va, request.size, reads, request.is_write(), unprivileged});
+    if (hit == SelfHostedDebug::Hit::none) {
+        return false;
+    }
+    v.watchpoint(request.va, hit == SelfHostedDebug::Hit::by_write);
+    return true;
 }
 
 /// Records the first access of a traced operation; later ones only add to its size.
@@ -68,7 +84,7 @@ bool misses_first_level(Vcpu& v, const Request& request) {
 void fill_first_level(Vcpu& v, const Request& request, const PageInfo& page, Privilege privilege, u8* host_page) {
     const Mmu::Impl& m = v.mmu().impl();
     const TlbContext context = request.kind.unprivileged ? m.user_context : m.data_context;
-    if (context == kNoFastPath || page.device) {
+    if (context == kNoFastPath || page.device || v.debug.may_watch(request.va)) {
         return;
     }
     const u64 va_page = request.va & kPageMask;
@@ -175,7 +191,7 @@ bool split(Vcpu& v, const Request& request, Privilege privilege, Pieces& pieces)
         return false;
     }
     pieces.pa[1] = second.page->pa_page;
-    return true;
+    return !hits_watchpoint(v, request);
 }
 
 bool read_crossing(Vcpu& v, const Request& request, Privilege privilege, u64& value) {
@@ -253,7 +269,7 @@ u8* traced_hit(Vcpu& v, const Request& request) {
     if (v.trace() != nullptr) [[unlikely]] {
         return traced_hit(v, request);
     }
-    if (request.misaligned()) [[unlikely]] {
+    if (request.misaligned() || v.debug.may_watch(request.va)) [[unlikely]] {
         return nullptr;
     }
     const Privilege privilege = m.privilege(request.kind.unprivileged);
@@ -272,11 +288,16 @@ u8* traced_hit(Vcpu& v, const Request& request) {
     return host_page + (request.va & ~kPageMask);
 }
 
+/// The second half of a pair may be refused by what the first half is not.
+bool must_probe_pair(const Vcpu& v, u64 va) {
+    return ((va ^ (va + 15)) & kPageMask) != 0 || v.debug.may_watch(va);
+}
+
 }  // namespace
 
 bool Vcpu::read_slow(u64 va, unsigned size, u64& value, AccessKind kind) {
     const Request request{va, size, AccessType::read, kind};
-    if (watched(*this, va, size, AccessType::read)) [[unlikely]] {
+    if (debugger_refuses(*this, va, size, AccessType::read)) [[unlikely]] {
         return false;
     }
     if (const u8* host = quick_refill(*this, request)) [[likely]] {
@@ -288,7 +309,7 @@ bool Vcpu::read_slow(u64 va, unsigned size, u64& value, AccessKind kind) {
         return read_crossing(*this, request, privilege, value);
     }
     const PageLookup found = access_page(*this, request, va, privilege);
-    if (found.page == nullptr) [[unlikely]] {
+    if (found.page == nullptr || hits_watchpoint(*this, request)) [[unlikely]] {
         return false;
     }
     if (u8* host_page = config.ram.host(found.page->pa_page, kPageSize)) [[likely]] {
@@ -305,7 +326,7 @@ bool Vcpu::read_slow(u64 va, unsigned size, u64& value, AccessKind kind) {
 
 bool Vcpu::write_slow(u64 va, unsigned size, u64 value, AccessKind kind) {
     const Request request{va, size, AccessType::write, kind};
-    if (watched(*this, va, size, AccessType::write)) [[unlikely]] {
+    if (debugger_refuses(*this, va, size, AccessType::write)) [[unlikely]] {
         return false;
     }
     if (u8* host = quick_refill(*this, request)) [[likely]] {
@@ -317,7 +338,7 @@ bool Vcpu::write_slow(u64 va, unsigned size, u64 value, AccessKind kind) {
         return write_crossing(*this, request, privilege, value);
     }
     const PageLookup found = access_page(*this, request, va, privilege);
-    if (found.page == nullptr) [[unlikely]] {
+    if (found.page == nullptr || hits_watchpoint(*this, request)) [[unlikely]] {
         return false;
     }
     if (u8* host_page = config.ram.host(found.page->pa_page, kPageSize)) [[likely]] {
@@ -340,10 +361,10 @@ bool Vcpu::read_pair(u64 va, u64& first, u64& second, AccessKind kind) {
         second = mm::load_relaxed<u64>(reinterpret_cast<const void*>(va + 8 + entry.addend));
         return true;
     }
-    if (watched(*this, va, 16, AccessType::read)) [[unlikely]] {
+    if (debugger_refuses(*this, va, 16, AccessType::read)) [[unlikely]] {
         return false;
     }
-    if (((va ^ (va + 15)) & kPageMask) != 0 && !probe_access(va, 16, AccessType::read, kind)) {
+    if (must_probe_pair(*this, va) && !probe_access(va, 16, AccessType::read, kind)) {
         return false;
     }
     return read_slow(va, 8, first, kind) && read_slow(va + 8, 8, second, kind);
@@ -357,17 +378,17 @@ bool Vcpu::write_pair(u64 va, u64 first, u64 second, AccessKind kind) {
         mm::store_relaxed<u64>(reinterpret_cast<void*>(va + 8 + entry.addend), second);
         return true;
     }
-    if (watched(*this, va, 16, AccessType::write)) [[unlikely]] {
+    if (debugger_refuses(*this, va, 16, AccessType::write)) [[unlikely]] {
         return false;
     }
-    if (((va ^ (va + 15)) & kPageMask) != 0 && !probe_access(va, 16, AccessType::write, kind)) {
+    if (must_probe_pair(*this, va) && !probe_access(va, 16, AccessType::write, kind)) {
         return false;
     }
     return write_slow(va, 8, first, kind) && write_slow(va + 8, 8, second, kind);
 }
 
 bool Vcpu::probe_access(u64 va, u64 size, AccessType type, AccessKind kind) {
-    if (watched(*this, va, size, type)) [[unlikely]] {
+    if (debugger_refuses(*this, va, size, type)) [[unlikely]] {
         return false;
     }
     Mmu::Impl& m = mmu_->impl();
@@ -400,11 +421,12 @@ bool Vcpu::probe_access(u64 va, u64 size, AccessType type, AccessKind kind) {
             return false;
         }
     }
-    return true;
+    const Request accesses{va, static_cast<unsigned>(size), type, kind};
+    return !hits_watchpoint(*this, accesses);
 }
 
 u8* Vcpu::host_for_atomic(u64 va, unsigned size, AccessType type, AccessKind kind) {
-    if (watched(*this, va, size, type, kind)) [[unlikely]] {
+    if (debugger_refuses(*this, va, size, type, kind)) [[unlikely]] {
         return nullptr;
     }
     const Request request{va, size, type, kind};
@@ -422,7 +444,7 @@ u8* Vcpu::host_for_atomic(u64 va, unsigned size, AccessType type, AccessKind kin
         return reinterpret_cast<u8*>(va + entry.addend);
     }
     const PageLookup found = access_page(*this, request, va, privilege);
-    if (found.page == nullptr) {
+    if (found.page == nullptr || hits_watchpoint(*this, request)) {
         return nullptr;
     }
     u8* host_page = config.ram.host(found.page->pa_page, kPageSize);

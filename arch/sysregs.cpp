@@ -22,6 +22,7 @@ void add_pe_sysregs(Vcpu& v) {
     add_id_rows(v);
     add_state_rows(v, control_rows());
     add_state_rows(v, debug_rows());
+    add_debug_unit_rows(v);
     v.sysregs.add(system_instruction_rows(), nullptr);
     if (v.config.pmu) {
         v.pmu().add_sysregs(v.sysregs);

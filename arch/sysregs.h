@@ -21,6 +21,9 @@ std::span<const SysregRow> system_instruction_rows();  // system_instructions.cp
 /// Adds the identification registers of the PE's model. (sysregs_id.cpp)
 void add_id_rows(Vcpu& v);
 
+/// Adds the registers of its breakpoints and watchpoints. (sysregs_debug.cpp)
+void add_debug_unit_rows(Vcpu& v);
+
 /// Adds all rows that the PE itself serves to its bank. (Timers, the interrupt controller's CPU interface and the
 /// profiling unit add theirs.)
 void add_pe_sysregs(Vcpu& v);

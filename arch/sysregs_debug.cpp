@@ -1,7 +1,5 @@
-// Self-hosted debug registers (op0 = 2). Breakpoint and watchpoint registers hold their values. Arm ARM D24.3.
-#include <array>
+// Self-hosted debug registers (op0 = 2). Arm ARM D24.3.
 #include <utility>
-#include <vector>
 
 #include "arch/cpu_model.h"
 #include "arch/sysregs.h"
@@ -20,6 +18,7 @@ constexpr u64 kMdscrWritable = 0x00E0F001;  // INTdis, TDA, MDE, HDE, KDE, TDCC,
 
 void write_mdscr(void*, Vcpu& v, u64 value) {
     v.s.mdscr_el1 = value & kMdscrWritable;
+    v.debug_registers_changed();
     v.context_changed();
 }
 
@@ -78,40 +77,73 @@ constexpr PeRow kFixedRows[] = {
     {{.name = "DBGDTRRX_EL0",      .key = key(3, 0, 5, 0), .access = rw_el0, .write = ignore_write, .check = check_dcc}},
 };
 
-constexpr unsigned kBreakpoints = 6;
-constexpr unsigned kWatchpoints = 4;
-constexpr u64 kAddressMask = ~u64{3};
-constexpr u64 kBcrWritable = 0x00FFE1E7;  // BT, LBN, SSC, HMC, BAS, PMC, E
-constexpr u64 kWcrWritable = 0x1F1FFFFF;  // MASK, WT, LBN, SSC, HMC, BAS, LSC, PAC, E
-
-constexpr std::array kBvrNames = {"DBGBVR0_EL1", "DBGBVR1_EL1", "DBGBVR2_EL1", "DBGBVR3_EL1", "DBGBVR4_EL1", "DBGBVR5_EL1"};
-constexpr std::array kBcrNames = {"DBGBCR0_EL1", "DBGBCR1_EL1", "DBGBCR2_EL1", "DBGBCR3_EL1", "DBGBCR4_EL1", "DBGBCR5_EL1"};
-constexpr std::array kWvrNames = {"DBGWVR0_EL1", "DBGWVR1_EL1", "DBGWVR2_EL1", "DBGWVR3_EL1"};
-constexpr std::array kWcrNames = {"DBGWCR0_EL1", "DBGWCR1_EL1", "DBGWCR2_EL1", "DBGWCR3_EL1"};
 // clang-format on
-static_assert(kBvrNames.size() == kBreakpoints && kWvrNames.size() == kWatchpoints);
 
-std::vector<PeRow> make_rows() {
-    std::vector<PeRow> rows(std::begin(kFixedRows), std::end(kFixedRows));
-    const auto add = [&rows](const char* name, unsigned n, unsigned op2, u64 writable) {
-        rows.push_back({{.name = name, .key = key(0, 0, n, op2), .writable = writable}});
+// ── Breakpoints and watchpoints ────────────────────────────────────────────────────────────────────────────
+
+using Unit = SelfHostedDebug::Unit;
+
+constexpr u64 kAddress = ~u64{3};             // of DBGBVR<n>_EL1 and DBGWVR<n>_EL1
+constexpr u64 kAddressOrContext = ~u64{0};    // of DBGBVR<n>_EL1 where the breakpoint is context-aware
+constexpr u64 kBcrWritable = 0x00FFE007;      // BT, LBN, SSC, HMC, PMC, E
+constexpr u64 kBcrFixed = 0x000001E0;         // BAS is RES1 without AArch32
+constexpr u64 kWcrWritable = 0x1F1FFFFF;      // MASK, WT, LBN, SSC, HMC, BAS, LSC, PAC, E
+
+/// One of the four registers that units have, for all units: their number is CRm.
+struct UnitRegister {
+    const char* names[SelfHostedDebug::kBreakpoints];
+    unsigned op2;
+    u64 Unit::*field;
+    u64 fixed;
+};
+
+// clang-format off
+constexpr UnitRegister kBvr = {{"DBGBVR0_EL1", "DBGBVR1_EL1", "DBGBVR2_EL1", "DBGBVR3_EL1", "DBGBVR4_EL1", "DBGBVR5_EL1"},
+                               4, &Unit::value, 0};
+constexpr UnitRegister kBcr = {{"DBGBCR0_EL1", "DBGBCR1_EL1", "DBGBCR2_EL1", "DBGBCR3_EL1", "DBGBCR4_EL1", "DBGBCR5_EL1"},
+                               5, &Unit::control, kBcrFixed};
+constexpr UnitRegister kWvr = {{"DBGWVR0_EL1", "DBGWVR1_EL1", "DBGWVR2_EL1", "DBGWVR3_EL1"}, 6, &Unit::value, 0};
+constexpr UnitRegister kWcr = {{"DBGWCR0_EL1", "DBGWCR1_EL1", "DBGWCR2_EL1", "DBGWCR3_EL1"}, 7, &Unit::control, 0};
+// clang-format on
+
+template <const UnitRegister& reg, u64 writable, auto units, unsigned n>
+void add_unit_row(Vcpu& v) {
+    const auto write = [](void*, Vcpu& vcpu, u64 value) {
+        (vcpu.debug.*units)[n].*reg.field = (value & writable) | reg.fixed;
+        vcpu.debug_registers_changed();
     };
-    for (unsigned n = 0; n < kBreakpoints; ++n) {
-        add(kBvrNames[n], n, 4, kAddressMask);
-        add(kBcrNames[n], n, 5, kBcrWritable);
-    }
-    for (unsigned n = 0; n < kWatchpoints; ++n) {
-        add(kWvrNames[n], n, 6, kAddressMask);
-        add(kWcrNames[n], n, 7, kWcrWritable);
-    }
-    return rows;
+    const SysregRow row{.name = reg.names[n],
+                        .key = key(0, 0, n, reg.op2),
+                        .reset = reg.fixed,
+                        .write = write,
+                        .ends_block = true,
+                        .storage = &((v.debug.*units)[n].*reg.field)};
+    v.sysregs.add(std::span(&row, 1), nullptr);
+}
+
+template <unsigned... n>
+void add_breakpoint_rows(Vcpu& v, std::integer_sequence<unsigned, n...>) {
+    constexpr auto kUnits = &SelfHostedDebug::breakpoints;
+    (add_unit_row<kBvr, n < SelfHostedDebug::kFirstContextAware ? kAddress : kAddressOrContext, kUnits, n>(v), ...);
+    (add_unit_row<kBcr, kBcrWritable, kUnits, n>(v), ...);
+}
+
+template <unsigned... n>
+void add_watchpoint_rows(Vcpu& v, std::integer_sequence<unsigned, n...>) {
+    constexpr auto kUnits = &SelfHostedDebug::watchpoints;
+    (add_unit_row<kWvr, kAddress, kUnits, n>(v), ...);
+    (add_unit_row<kWcr, kWcrWritable, kUnits, n>(v), ...);
 }
 
 }  // namespace
 
 std::span<const PeRow> debug_rows() {
-    static const std::vector<PeRow> rows = make_rows();
-    return rows;
+    return kFixedRows;
+}
+
+void add_debug_unit_rows(Vcpu& v) {
+    add_breakpoint_rows(v, std::make_integer_sequence<unsigned, SelfHostedDebug::kBreakpoints>());
+    add_watchpoint_rows(v, std::make_integer_sequence<unsigned, SelfHostedDebug::kWatchpoints>());
 }
 
 }  // namespace vmm::arch

@@ -36,6 +36,7 @@ Vcpu::~Vcpu() = default;
 void Vcpu::reset(u64 entry, u64 x0) {
     s = CpuState{};
     sysregs.reset();
+    debug.update(s);
     s.pc = entry;
     s.x[0] = x0;
     monitor = {};
@@ -44,6 +45,18 @@ void Vcpu::reset(u64 entry, u64 x0) {
     mmu_->tlbi(TlbiOp::all, 0, 0);
     engine_->invalidate_all_code();
     context_changed();
+}
+
+void Vcpu::debug_registers_changed() {
+    const bool had_breakpoints = debug.breaks_anything();
+    const bool had_watchpoints = debug.watches_anything();
+    debug.update(s);
+    if (had_breakpoints || debug.breaks_anything()) {
+        engine_->invalidate_links();
+    }
+    if (had_watchpoints || debug.watches_anything()) {
+        tlb_.clear();
+    }
 }
 
 }  // namespace vmm::arch

@@ -11,6 +11,7 @@
 #include "arch/op_trace.h"
 #include "arch/pins.h"
 #include "arch/ports.h"
+#include "arch/self_hosted_debug.h"
 #include "arch/sysreg.h"
 #include "arch/tlb.h"
 #include "mm/guest_access.h"
@@ -74,6 +75,7 @@ class Vcpu {
     CpuState s;
     Pins pins;
     SysregBank sysregs;
+    SelfHostedDebug debug;
     RequestQueue requests;
 
     unsigned index() const { return config.index; }
@@ -230,7 +232,9 @@ class Vcpu {
     Exec sp_alignment_fault();            // EC 0x26
     Exec data_abort(u64 va, u8 fsc, bool is_write, bool cache_maintenance = false);  // EC 0x24/0x25
     Exec instruction_abort(u64 va, u8 fsc);  // EC 0x20/0x21
+    Exec breakpoint();                    // EC 0x30/0x31
     Exec software_step();                 // EC 0x32/0x33
+    Exec watchpoint(u64 va, bool is_write);  // EC 0x34/0x35
     Exec irq();                           // vector offset 0x80 group
     Exec exception_return();              // ERET
 
@@ -248,6 +252,9 @@ class Vcpu {
     /// Recomputes TLB contexts and the engine's decode context. Call after any change of EL, PSTATE.{PAN,UAO,SP is not
     /// needed}, SCTLR, TCR, TTBRs, MAIR, CPACR, MDSCR. (mmu.cpp)
     void context_changed();
+
+    /// To be called after a change of the breakpoint and watchpoint registers or of MDSCR_EL1.MDE. (vcpu.cpp)
+    void debug_registers_changed();
 
     /// Moves the stack pointer registers when EL or PSTATE.SP changes. (exceptions.cpp)
     void switch_el(u8 el, u8 sp_sel);

@@ -47,8 +47,6 @@ KNOWN = {
     **{f"arm64-signal/{name}": NO_SME for name in ("fake_sigreturn_sme_change_vl", "sme_trap_no_sm", "sme_trap_non_streaming",
                                                    "sme_vl", "ssve_regs", "ssve_za_regs", "za_no_regs", "za_regs")},
     "vm/soft-dirty": ("skipped", "soft-dirty is not support", "Linux 6.1 has no CONFIG_MEM_SOFT_DIRTY for arm64"),
-    "breakpoints/breakpoint_test_arm64": ("failed", "not ok 2 Test size = 1 write offset = 0 watchpoint offset = 0",
-                                          "DBGWVR<n>_EL1 and DBGWCR<n>_EL1 can be read and written, but watchpoints never match"),
 }
 
 # Messages of level warning that are no complaint.
