@@ -27,7 +27,8 @@ constexpr std::size_t kMostWords = 256;
 constexpr unsigned kSystemWrites = 6;
 constexpr unsigned kTableWrites = 6;
 
-enum Flag : u16 { kEl0 = 1, kMmu = 2, kPmu = 4, kSpe = 8, kDebug = 16, kStep = 32, kIrq = 64, kPan = 128, kWatch = 256 };
+enum Flag : u16 { kEl0 = 1, kMmu = 2, kPmu = 4, kSpe = 8, kDebug = 16, kStep = 32, kIrq = 64, kPan = 128, kWatch = 256,
+                kGuestDebug = 512 };
 
 struct TableWrite {
     u16 at = 0;  // descriptors from kTables
@@ -238,6 +239,9 @@ class Machine {
             use_tables(s);
         }
         write(arch::sysreg_key(3, 3, 4, 4, 0), start_->fpcr);
+        if (start_->has(kGuestDebug)) {
+            set_guest_debug();
+        }
         for (const SystemWrite& each : start_->system) {
             write(kSystemRegisters[each.key % kSystemRegisters.size()], each.value);
         }
@@ -259,6 +263,20 @@ class Machine {
         } else {
             *entry->storage = (value & entry->writable) | entry->fixed;
         }
+    }
+
+    /// The guest's own breakpoints on its code and watchpoints on its data, as the values meant for other registers say.
+    void set_guest_debug() {
+        constexpr u64 kEverywhere = 0x1FE7;  // EL1 and EL0, all bytes, loads and stores, enabled
+        constexpr u64 kMdeAndKde = 1 << 15 | 1 << 13;
+        for (unsigned n = 0; n < arch::SelfHostedDebug::kWatchpoints; ++n) {
+            const u64 value = start_->system[n].value;
+            write(arch::sysreg_key(2, 0, 0, n + 2, 4), kCode + bits(value, 9, 0));
+            write(arch::sysreg_key(2, 0, 0, n + 2, 5), kEverywhere | bits(value, 13, 10) << 20 | u64{5} << 16);
+            write(arch::sysreg_key(2, 0, 0, n, 6), kData + bits(value, 29, 16));
+            write(arch::sysreg_key(2, 0, 0, n, 7), kEverywhere | u64{3} << 3 | bits(value, 34, 30) << 24);
+        }
+        write(arch::sysreg_key(2, 0, 0, 2, 2), kMdeAndKde);
     }
 
     void set_debugger(u64 code_bytes) {
