@@ -1,11 +1,5 @@
 #include "devices/virtio/console_ports.h"
 
-#include <pthread.h>
-#include <sys/eventfd.h>
-#include <unistd.h>
-
-#include <algorithm>
-#include <cerrno>
 #include <cstring>
 
 #include "vmm/base/check.h"
@@ -43,24 +37,17 @@ struct ConsolePorts::Message {
     u16 value;
 };
 
-ConsolePorts::ConsolePorts(std::vector<Port> ports) : wakeup_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
-    VMM_CHECK(wakeup_ && !ports.empty() && ports.size() <= kMaxPorts);
+ConsolePorts::ConsolePorts(std::vector<Port> ports) {
+    VMM_CHECK(!ports.empty() && ports.size() <= kMaxPorts);
     config_[kMaxPortsAt] = static_cast<u8>(ports.size() + 1);
     for (Port& port : ports) {
         states_.emplace_back().port = std::move(port);
     }
-    thread_ = std::thread([this] { run(); });
-    pthread_setname_np(thread_.native_handle(), "virtio-ports");
+    worker_.launch("virtio-ports");
 }
 
 ConsolePorts::~ConsolePorts() {
-    ConsolePorts::stop();
-    {
-        const std::lock_guard lock(mutex_);
-        quit_ = true;
-    }
-    wake();
-    thread_.join();
+    worker_.join();
 }
 
 u64 ConsolePorts::features() const {
@@ -71,121 +58,69 @@ unsigned ConsolePorts::queue_count() const {
     return receive_queue(states_.size());
 }
 
-// ── Called from vCPU threads ───────────────────────────────────────────────────────────────────────────────
+// ── What the thread does ───────────────────────────────────────────────────────────────────────────────────
 
-void ConsolePorts::start(std::span<Virtqueue> queues, u64 features, Notifier& notifier) {
-    {
-        const std::lock_guard lock(mutex_);
-        queues_ = queues;
-        notifier_ = &notifier;
-        multiport_ = (features & kMultiport) != 0;
-        broken_ = false;
-    }
-    started_ = true;
-    wake();
-}
-
-void ConsolePorts::notify(unsigned) {
-    wake();
-}
-
-void ConsolePorts::wake() {
-    const u64 one = 1;
-    const ssize_t written = ::write(wakeup_.get(), &one, sizeof(one));
-    VMM_CHECK(written == sizeof(one) || errno == EAGAIN);
-}
-
-void ConsolePorts::stop() {
-    if (!started_) {
-        return;
-    }
-    started_ = false;
-    stopping_ = true;
-    wake();
-    std::unique_lock lock(mutex_);
-    idle_.wait(lock, [this] { return !stopping_; });
-}
-
-// ── The thread ─────────────────────────────────────────────────────────────────────────────────────────────
-
-void ConsolePorts::run() {
-    for (;;) {
-        wait();
-        const std::lock_guard lock(mutex_);
-        if (quit_) {
-            return;
-        }
-        if (stopping_) {
-            begin_anew();
-            stopping_ = false;
-            idle_.notify_all();
-        }
-        work();
-    }
-}
-
-void ConsolePorts::wait() {
-    std::vector<pollfd> fds{{wakeup_.get(), POLLIN, 0}};
+void ConsolePorts::wait(int wakeup_fd) {
+    std::vector<pollfd> fds{{wakeup_fd, POLLIN, 0}};
     for (const State& state : states_) {
         fds.push_back(state.port.host->interest(state.guest_open && state.input.empty(), state.holding));
     }
     ::poll(fds.data(), fds.size(), -1);
-    u64 count = 0;
-    const ssize_t n = ::read(wakeup_.get(), &count, sizeof(count));
-    VMM_CHECK(n == sizeof(count) || errno == EAGAIN || errno == EINTR);
     for (std::size_t index = 0; index < states_.size(); ++index) {
         states_[index].port.host->take_events(fds[index + 1].revents);
     }
 }
 
-/// The guest's driver knows nothing any more.
-void ConsolePorts::begin_anew() {
-    queues_ = {};
-    notifier_ = nullptr;
+void ConsolePorts::forget_driver() {
     for (State& state : states_) {
         state = State{.port = std::move(state.port), .chain = {}, .input = {}};
     }
 }
 
-void ConsolePorts::work() {
-    if (queues_.empty() || broken_) {
-        return;
+bool ConsolePorts::work(std::span<Virtqueue> queues, u64 features) {
+    if (queues.empty() || serve(queues, (features & kMultiport) != 0)) {
+        return true;
     }
-    bool good = drop(queues_[kConsoleTransmit]) && (!multiport_ || take_control());
-    for (std::size_t index = 0; good && multiport_ && index < states_.size(); ++index) {
-        good = transmit(states_[index], queues_[transmit_queue(index)]) &&
-               receive(states_[index], queues_[receive_queue(index)]);
+    for (State& state : states_) {
+        state.guest_open = false;
+        state.holding = false;
     }
-    broken_ = !good || (multiport_ && !send_control());
-    if (broken_) {
-        for (State& state : states_) {
-            state.guest_open = false;
-            state.holding = false;
-        }
-        notifier_->needs_reset();
-        return;
-    }
-    bool interrupt = false;
-    for (Virtqueue& queue : queues_) {
-        interrupt |= queue.interrupt_wanted();
-    }
-    if (interrupt) {
-        notifier_->buffers_used();
-    }
+    return false;
 }
 
-bool ConsolePorts::take_control() {
-    Virtqueue& queue = queues_[kControlTransmit];
-    while (!stopping_) {
-        const Virtqueue::Pop popped = queue.pop(chain_);
-        if (popped == Virtqueue::Pop::broken) {
+bool ConsolePorts::serve(std::span<Virtqueue> queues, bool multiport) {
+    if (!drop(queues[kConsoleTransmit])) {
+        return false;
+    }
+    if (!multiport) {
+        return true;
+    }
+    bool good = take_control(queues[kControlTransmit]);
+    for (std::size_t index = 0; good && index < states_.size(); ++index) {
+        good = transmit(states_[index], queues[transmit_queue(index)]) &&
+               receive(states_[index], queues[receive_queue(index)]);
+    }
+    return good && send_control(queues[kControlReceive]);
+}
+
+/// Where there is no chain, the driver will notify.
+bool ConsolePorts::take_next(Virtqueue& queue, Chain& chain, bool& taken) {
+    Virtqueue::Pop popped = queue.pop(chain);
+    while (popped == Virtqueue::Pop::empty && !queue.enable_notifications()) {
+        popped = queue.pop(chain);
+    }
+    taken = popped == Virtqueue::Pop::chain;
+    return popped != Virtqueue::Pop::broken;
+}
+
+bool ConsolePorts::take_control(Virtqueue& queue) {
+    while (!worker_.stopping()) {
+        bool taken = false;
+        if (!take_next(queue, chain_, taken)) {
             return false;
         }
-        if (popped == Virtqueue::Pop::empty) {
-            if (queue.enable_notifications()) {
-                return true;
-            }
-            continue;
+        if (!taken) {
+            return true;
         }
         Message message{};
         if (chain_.copy_out(&message, sizeof(message)) == sizeof(message)) {
@@ -216,26 +151,26 @@ void ConsolePorts::obey(const Message& message) {
 }
 
 /// Says what is due, as far as the guest has buffers. What was not said yet is a few flags, however often it is asked for.
-bool ConsolePorts::send_control() {
+bool ConsolePorts::send_control(Virtqueue& queue) {
     bool sent = true;
     for (std::size_t index = 0; index < states_.size(); ++index) {
         State& state = states_[index];
         const auto id = static_cast<u32>(index + 1);
         if (state.add_due) {
-            if (!send({id, kDeviceAdd, 1}, {}, sent)) {
+            if (!send(queue, {id, kDeviceAdd, 1}, {}, sent)) {
                 return false;
             }
             state.add_due = !sent;
         }
         if (sent && state.name_due) {
-            if (!send({id, kPortName, 1}, state.port.name, sent)) {
+            if (!send(queue, {id, kPortName, 1}, state.port.name, sent)) {
                 return false;
             }
             state.name_due = !sent;
         }
         const bool open = state.port.host->connected();
         if (sent && state.ready && state.told_open != open) {
-            if (!send({id, kPortOpen, static_cast<u16>(open ? 1 : 0)}, {}, sent)) {
+            if (!send(queue, {id, kPortOpen, static_cast<u16>(open ? 1 : 0)}, {}, sent)) {
                 return false;
             }
             state.told_open = sent ? open : state.told_open;
@@ -247,37 +182,29 @@ bool ConsolePorts::send_control() {
     return true;
 }
 
-/// `sent` is false where there is no buffer; a notification will come with the next one.
-bool ConsolePorts::send(const Message& message, std::string_view text, bool& sent) {
-    Virtqueue& queue = queues_[kControlReceive];
-    Virtqueue::Pop popped = queue.pop(chain_);
-    if (popped == Virtqueue::Pop::empty && !queue.enable_notifications()) {
-        popped = queue.pop(chain_);
+/// `sent` is false where there is no buffer.
+bool ConsolePorts::send(Virtqueue& queue, const Message& message, std::string_view text, bool& sent) {
+    if (!take_next(queue, chain_, sent)) {
+        return false;
     }
-    sent = popped == Virtqueue::Pop::chain;
     if (sent) {
         std::size_t size = chain_.copy_in(&message, sizeof(message));
         size += chain_.copy_in(text.data(), text.size(), size);
         queue.push(chain_.head, static_cast<u32>(size));
     }
-    return popped != Virtqueue::Pop::broken;
+    return true;
 }
 
 bool ConsolePorts::transmit(State& state, Virtqueue& queue) {
     unsigned budget = kPiecesAtOnce;
-    while (!stopping_) {
+    while (!worker_.stopping()) {
         if (!state.holding) {
-            const Virtqueue::Pop popped = queue.pop(state.chain);
-            if (popped == Virtqueue::Pop::broken) {
+            if (!take_next(queue, state.chain, state.holding)) {
                 return false;
             }
-            if (popped == Virtqueue::Pop::empty) {
-                if (queue.enable_notifications()) {
-                    return true;
-                }
-                continue;
+            if (!state.holding) {
+                return true;
             }
-            state.holding = true;
             state.done = 0;
         }
         if (!give_to_host(state, budget)) {
@@ -293,7 +220,7 @@ bool ConsolePorts::transmit(State& state, Virtqueue& queue) {
 bool ConsolePorts::give_to_host(State& state, unsigned& budget) {
     u8 piece[kPiece];
     // An end without a reader takes all at once: the guest may well offer gigabytes.
-    while (state.port.host->connected() && !stopping_) {
+    while (state.port.host->connected() && !worker_.stopping()) {
         const std::size_t size = state.chain.copy_out(piece, sizeof(piece), state.done);
         if (size == 0) {
             return true;
@@ -304,17 +231,17 @@ bool ConsolePorts::give_to_host(State& state, unsigned& budget) {
             return false;
         }
         if (--budget == 0) {
-            wake();
+            worker_.wake();
             return false;
         }
     }
-    return !stopping_;
+    return !worker_.stopping();
 }
 
 bool ConsolePorts::receive(State& state, Virtqueue& queue) {
-    for (unsigned budget = kPiecesAtOnce; state.guest_open && !stopping_; --budget) {
+    for (unsigned budget = kPiecesAtOnce; state.guest_open && !worker_.stopping(); --budget) {
         if (budget == 0) {
-            wake();
+            worker_.wake();
             return true;
         }
         if (state.input.empty()) {
@@ -324,15 +251,12 @@ bool ConsolePorts::receive(State& state, Virtqueue& queue) {
                 return true;
             }
         }
-        const Virtqueue::Pop popped = queue.pop(chain_);
-        if (popped == Virtqueue::Pop::broken) {
+        bool taken = false;
+        if (!take_next(queue, chain_, taken)) {
             return false;
         }
-        if (popped == Virtqueue::Pop::empty) {
-            if (queue.enable_notifications()) {
-                return true;
-            }
-            continue;
+        if (!taken) {
+            return true;
         }
         const std::size_t size = chain_.copy_in(state.input.data(), state.input.size());
         queue.push(chain_.head, static_cast<u32>(size));
@@ -342,16 +266,15 @@ bool ConsolePorts::receive(State& state, Virtqueue& queue) {
 }
 
 bool ConsolePorts::drop(Virtqueue& queue) {
-    while (!stopping_) {
-        const Virtqueue::Pop popped = queue.pop(chain_);
-        if (popped == Virtqueue::Pop::broken) {
+    while (!worker_.stopping()) {
+        bool taken = false;
+        if (!take_next(queue, chain_, taken)) {
             return false;
         }
-        if (popped == Virtqueue::Pop::chain) {
-            queue.push(chain_.head, 0);
-        } else if (queue.enable_notifications()) {
+        if (!taken) {
             return true;
         }
+        queue.push(chain_.head, 0);
     }
     return true;
 }

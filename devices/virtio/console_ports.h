@@ -5,22 +5,18 @@
 #pragma once
 
 #include <array>
-#include <atomic>
-#include <condition_variable>
 #include <memory>
-#include <mutex>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include "devices/host_io/host_port.h"
 #include "devices/virtio/device.h"
-#include "vmm/base/unique_fd.h"
+#include "devices/virtio/polling_worker.h"
 
 namespace vmm::devices::virtio {
 
-/// The thread owns the ports and, between start() and stop(), the queues.
-class ConsolePorts final : public VirtioDevice {
+/// The thread owns the ports.
+class ConsolePorts final : public VirtioDevice, private PollingWorker::Client {
   public:
     static constexpr u32 kType = 3;
     static constexpr std::size_t kMaxPorts = 31;
@@ -39,9 +35,11 @@ class ConsolePorts final : public VirtioDevice {
     u64 features() const override;
     unsigned queue_count() const override;
     std::span<const u8> config() const override { return config_; }
-    void start(std::span<Virtqueue> queues, u64 features, Notifier& notifier) override;
-    void notify(unsigned queue) override;
-    void stop() override;
+    void start(std::span<Virtqueue> queues, u64 features, Notifier& notifier) override {
+        worker_.start(queues, features, notifier);
+    }
+    void notify(unsigned) override { worker_.wake(); }
+    void stop() override { worker_.stop(); }
 
   private:
     /// A port, and what guest and host have been told of it.
@@ -59,37 +57,28 @@ class ConsolePorts final : public VirtioDevice {
     };
     struct Message;
 
-    void wake();
-    void run();
-    void wait();
-    void begin_anew();
-    void work();
-    bool take_control();  // this and the following: false where the driver broke the rules
-    void obey(const Message& message);
-    bool send_control();
-    bool send(const Message& message, std::string_view text, bool& sent);
+    void wait(int wakeup_fd) override;
+    bool work(std::span<Virtqueue> queues, u64 features) override;
+    void forget_driver() override;
+    // These: false where the driver broke the rules.
+    bool serve(std::span<Virtqueue> queues, bool multiport);
+    static bool take_next(Virtqueue& queue, Chain& chain, bool& taken);
+    bool take_control(Virtqueue& queue);
+    bool send_control(Virtqueue& queue);
+    bool send(Virtqueue& queue, const Message& message, std::string_view text, bool& sent);
     bool transmit(State& state, Virtqueue& queue);
-    bool give_to_host(State& state, unsigned& budget);
     bool receive(State& state, Virtqueue& queue);
     bool drop(Virtqueue& queue);
 
-    std::array<u8, 12> config_{};
-    UniqueFd wakeup_;  // eventfd
+    void obey(const Message& message);
+    bool give_to_host(State& state, unsigned& budget);
 
+    std::array<u8, 12> config_{};
     // The thread's own.
     std::vector<State> states_;
     Chain chain_;
 
-    bool started_ = false;  // for start() and stop(), which come one at a time
-    std::atomic<bool> stopping_{false};
-    std::mutex mutex_;  // what follows
-    std::condition_variable idle_;
-    std::span<Virtqueue> queues_;  // empty while stopped
-    Notifier* notifier_ = nullptr;
-    bool multiport_ = false;
-    bool broken_ = false;
-    bool quit_ = false;
-    std::thread thread_;
+    PollingWorker worker_{*this};
 };
 
 }  // namespace vmm::devices::virtio

@@ -1,13 +1,7 @@
 #include "devices/virtio/net.h"
 
-#include <sys/eventfd.h>
-#include <unistd.h>
-
 #include <algorithm>
-#include <cerrno>
 #include <cstring>
-
-#include "vmm/base/check.h"
 
 namespace vmm::devices::virtio {
 
@@ -73,109 +67,43 @@ void complete_checksum(std::span<u8> frame, const Header& header) {
 }  // namespace
 
 Net::Net(std::unique_ptr<net::UserNetwork> network, const MacAddress& mac, unsigned mtu)
-    : network_(std::move(network)), wakeup_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
-    VMM_CHECK(wakeup_);
+    : network_(std::move(network)) {
     std::copy(mac.begin(), mac.end(), config_.begin());
     config_[kStatusAt] = kLinkUp;
     config_[kMtuAt] = static_cast<u8>(mtu);
     config_[kMtuAt + 1] = static_cast<u8>(mtu >> 8);
     network_->set_receiver([this](std::span<const u8> frame) { keep(frame); });
-    thread_ = std::thread([this] { run(); });
+    worker_.launch("virtio-net");
 }
 
 Net::~Net() {
-    Net::stop();
-    {
-        const std::lock_guard lock(mutex_);
-        quit_ = true;
-    }
-    wake();
-    thread_.join();
+    worker_.join();
 }
 
 u64 Net::features() const {
     return kChecksum | kGuestChecksum | kMtu | kMac | kMergeableBuffers | kStatus;
 }
 
-// ── Called from vCPU threads ───────────────────────────────────────────────────────────────────────────────
-
-void Net::start(std::span<Virtqueue> queues, u64 features, Notifier& notifier) {
-    {
-        const std::lock_guard lock(mutex_);
-        queues_ = queues;
-        notifier_ = &notifier;
-        mergeable_ = (features & kMergeableBuffers) != 0;
-        broken_ = false;
-    }
-    started_ = true;
-    wake();
+void Net::wait(int wakeup_fd) {
+    network_->wait(wakeup_fd, backlog_.size() < kMaxBacklog / 2);
 }
 
-void Net::notify(unsigned) {
-    wake();
+void Net::forget_driver() {
+    held_.clear();
+    backlog_.clear();
 }
 
-void Net::wake() {
-    const u64 one = 1;
-    const ssize_t written = ::write(wakeup_.get(), &one, sizeof(one));
-    VMM_CHECK(written == sizeof(one) || errno == EAGAIN);
-}
-
-void Net::stop() {
-    if (!started_) {
-        return;
-    }
-    started_ = false;
-    stopping_ = true;
-    wake();
-    std::unique_lock lock(mutex_);
-    idle_.wait(lock, [this] { return !stopping_; });
-}
-
-// ── The thread ─────────────────────────────────────────────────────────────────────────────────────────────
-
-void Net::run() {
-    for (;;) {
-        network_->wait(wakeup_.get(), backlog_.size() < kMaxBacklog / 2);
-        u64 count = 0;
-        const ssize_t n = ::read(wakeup_.get(), &count, sizeof(count));
-        VMM_CHECK(n == sizeof(count) || errno == EAGAIN || errno == EINTR);
-        const std::lock_guard lock(mutex_);
-        if (quit_) {
-            return;
-        }
-        if (stopping_) {
-            queues_ = {};
-            notifier_ = nullptr;
-            held_.clear();
-            backlog_.clear();
-            stopping_ = false;
-            idle_.notify_all();
-        }
-        network_->dispatch();
-        work();
-    }
-}
-
-void Net::work() {
-    if (queues_.empty() || broken_) {
-        return;
-    }
+bool Net::work(std::span<Virtqueue> queues, u64 features) {
+    has_driver_ = !queues.empty();
+    mergeable_ = (features & kMergeableBuffers) != 0;
+    network_->dispatch();
     // What is transmitted may be answered at once.
-    broken_ = !transmit(queues_[kTransmit]) || !receive(queues_[kReceive]);
-    if (broken_) {
-        notifier_->needs_reset();
-        return;
-    }
-    const bool interrupt = queues_[kTransmit].interrupt_wanted();
-    if (queues_[kReceive].interrupt_wanted() || interrupt) {
-        notifier_->buffers_used();
-    }
+    return !has_driver_ || (transmit(queues[kTransmit]) && receive(queues[kReceive]));
 }
 
 /// A frame for the guest. What does not fit is lost, as on any network.
 void Net::keep(std::span<const u8> frame) {
-    if (!queues_.empty() && backlog_.size() < kMaxBacklog) {
+    if (has_driver_ && backlog_.size() < kMaxBacklog) {
         backlog_.emplace_back(frame.begin(), frame.end());
     }
 }
@@ -186,7 +114,7 @@ bool Net::transmit(Virtqueue& queue) {
         queue.disable_notifications();
         for (;;) {
             if (taken == kFramesAtOnce) {
-                wake();
+                worker_.wake();
                 return true;
             }
             const Virtqueue::Pop popped = queue.pop(chain_);
