@@ -6,6 +6,7 @@ usage: sandbox.py VMM
 import os
 import pathlib
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -69,6 +70,18 @@ class Sandbox(unittest.TestCase):
         for options, left in (([], 0), (["--sandbox", "off"], 1)):
             process = self.start(*options, pass_fds=(writer,))
             self.assertEqual([os.readlink(fd) for fd in (process / "fd").iterdir()].count(pipe), left)
+
+    def test_runs_without_privileges(self):
+        with tempfile.TemporaryDirectory() as name:
+            folder = pathlib.Path(name)
+            folder.chmod(0o755)
+            guest, program = folder / "guest.elf", folder / "vmm"
+            guest.write_bytes(t.elf([t.X1_IS_UART, *t.put_char(">"), *t.PSCI_SYSTEM_OFF, t.HVC]))
+            shutil.copy(VMM, program)  # it may lie where only root may look
+            nobody = {"user": 65534, "group": 65534, "extra_groups": []} if os.geteuid() == 0 else {}
+            run = subprocess.run([program, "run", "-k", guest, "-m", "64", "-c", "2", "--spe", "--pmu"],
+                                 stdin=subprocess.DEVNULL, capture_output=True, cwd="/", env={"PATH": "/nowhere"}, check=False, **nobody)
+            self.assertEqual((run.returncode, run.stdout), (0, b">"), run.stderr)
 
 
 if __name__ == "__main__":
