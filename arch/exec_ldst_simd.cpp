@@ -5,6 +5,7 @@
 // reaches into a second page is checked as a whole before anything is stored.
 //
 // UNPREDICTABLE: LDP with Rt equal to Rt2: the second value remains.
+#include "arch/addressing.h"
 #include "arch/decode_section.h"
 #include "arch/ldst_access.h"
 
@@ -12,9 +13,7 @@ namespace vmm::arch {
 
 namespace {
 
-using namespace operands;
-using Sxt = Operand<"sxt", 1>;      // option<2>: the index is signed
-using Ext64 = Operand<"ext64", 1>;  // option<0>: the index is an X register
+using namespace addressing;
 using Size1 = Operand<"size1", 1>;  // size<1>, where size<0> is fixed
 
 // ── One or two registers ───────────────────────────────────────────────────────────────────────────────────
@@ -135,112 +134,25 @@ using LdpD = LoadFpPair<u64>;
 using StpS = StoreFpPair<u32>;
 using StpD = StoreFpPair<u64>;
 
-/// [Xn, #uimm12 scaled]
+// Of the same names as for general-purpose registers, told apart in the tables.
 template <class T>
-Exec fp_unsigned_offset(Vcpu& v, Imm12 imm12, Rn rn, Rt rt) {
-    u64 base;
-    if (!v.base_address(rn, base) || !T::transfer(v, base + (u64{imm12} << T::kScale), rt)) [[unlikely]] {
-        return Exec::exception;
-    }
-    return Exec::next;
-}
-
-/// [Xn, #simm9] (LDUR, STUR)
+constexpr auto& fp_unsigned_offset = unsigned_offset<T>;
 template <class T>
-Exec fp_unscaled(Vcpu& v, Imm9 imm9, Rn rn, Rt rt) {
-    u64 base;
-    if (!v.base_address(rn, base) || !T::transfer(v, base + static_cast<u64>(imm9.sext()), rt)) [[unlikely]] {
-        return Exec::exception;
-    }
-    return Exec::next;
-}
-
-/// [Xn], #simm9
+constexpr auto& fp_unscaled = unscaled<T>;
 template <class T>
-Exec fp_post_index(Vcpu& v, Imm9 imm9, Rn rn, Rt rt) {
-    u64 base;
-    if (!v.base_address(rn, base) || !T::transfer(v, base, rt)) [[unlikely]] {
-        return Exec::exception;
-    }
-    v.set_xsp(rn, base + static_cast<u64>(imm9.sext()));
-    return Exec::next;
-}
-
-/// [Xn, #simm9]!
+constexpr auto& fp_post_index = post_index<T>;
 template <class T>
-Exec fp_pre_index(Vcpu& v, Imm9 imm9, Rn rn, Rt rt) {
-    u64 base;
-    if (!v.base_address(rn, base)) [[unlikely]] {
-        return Exec::exception;
-    }
-    const u64 va = base + static_cast<u64>(imm9.sext());
-    if (!T::transfer(v, va, rt)) [[unlikely]] {
-        return Exec::exception;
-    }
-    v.set_xsp(rn, va);
-    return Exec::next;
-}
-
-/// [Xn, Xm|Wm, extend #0 or #scale]
+constexpr auto& fp_pre_index = pre_index<T>;
 template <class T>
-Exec fp_register_offset(Vcpu& v, Rm rm, Sxt sxt, Ext64 ext64, S s, Rn rn, Rt rt) {
-    u64 base;
-    if (!v.base_address(rn, base)) [[unlikely]] {
-        return Exec::exception;
-    }
-    u64 index = v.x(rm);
-    if (!ext64) {
-        index = sxt ? static_cast<u64>(static_cast<s64>(static_cast<s32>(index))) : static_cast<u32>(index);
-    }
-    if (!T::transfer(v, base + (index << (s ? T::kScale : 0)), rt)) [[unlikely]] {
-        return Exec::exception;
-    }
-    return Exec::next;
-}
-
-/// PC-relative
+constexpr auto& fp_register_offset = register_offset<T>;
 template <class T>
-Exec fp_literal(Vcpu& v, Imm19 imm19, Rt rt) {
-    const u64 va = v.s.pc + (static_cast<u64>(imm19.sext()) << 2);
-    return T::transfer(v, va, rt) ? Exec::next : Exec::exception;
-}
-
-/// [Xn, #simm7 scaled] (also LDNP, STNP: the hint is ignored)
+constexpr auto& fp_literal = literal<T>;
 template <class T>
-Exec fp_pair_offset(Vcpu& v, Imm7 imm7, Rt2 rt2, Rn rn, Rt rt) {
-    u64 base;
-    if (!v.base_address(rn, base) ||
-        !T::transfer(v, base + (static_cast<u64>(imm7.sext()) << T::kScale), rt, rt2)) [[unlikely]] {
-        return Exec::exception;
-    }
-    return Exec::next;
-}
-
-/// [Xn], #simm7 scaled
+constexpr auto& fp_pair_offset = pair_offset<T>;
 template <class T>
-Exec fp_pair_post_index(Vcpu& v, Imm7 imm7, Rt2 rt2, Rn rn, Rt rt) {
-    u64 base;
-    if (!v.base_address(rn, base) || !T::transfer(v, base, rt, rt2)) [[unlikely]] {
-        return Exec::exception;
-    }
-    v.set_xsp(rn, base + (static_cast<u64>(imm7.sext()) << T::kScale));
-    return Exec::next;
-}
-
-/// [Xn, #simm7 scaled]!
+constexpr auto& fp_pair_post_index = pair_post_index<T>;
 template <class T>
-Exec fp_pair_pre_index(Vcpu& v, Imm7 imm7, Rt2 rt2, Rn rn, Rt rt) {
-    u64 base;
-    if (!v.base_address(rn, base)) [[unlikely]] {
-        return Exec::exception;
-    }
-    const u64 va = base + (static_cast<u64>(imm7.sext()) << T::kScale);
-    if (!T::transfer(v, va, rt, rt2)) [[unlikely]] {
-        return Exec::exception;
-    }
-    v.set_xsp(rn, va);
-    return Exec::next;
-}
+constexpr auto& fp_pair_pre_index = pair_pre_index<T>;
 
 // ── Structures ─────────────────────────────────────────────────────────────────────────────────────────────
 
