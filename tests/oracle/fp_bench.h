@@ -1,11 +1,10 @@
 // Runs the loops of fp_format.h on our own Vcpu, at EL1 with the MMU off.
 #pragma once
 
-#include <memory>
 #include <vector>
 
-#include "arch/vcpu.h"
 #include "tests/oracle/fp_format.h"
+#include "tests/oracle/lone_pe.h"
 
 namespace vmm::oracle {
 
@@ -15,7 +14,6 @@ inline constexpr u64 kMaxFpCases = u64{1} << 19;
 class FpBench {
   public:
     explicit FpBench(bool host_code);
-    ~FpBench();
 
     /// True if our PE executes the word without an exception.
     bool executes(u32 insn);
@@ -24,12 +22,7 @@ class FpBench {
     std::vector<FpResult> run(u32 insn, u32 fpcr, const FpOperands* operands, u64 count);
 
   private:
-    struct Ports;
-
-    std::vector<u8> memory_;
-    mm::GuestRam ram_;
-    std::unique_ptr<Ports> ports_;
-    std::unique_ptr<arch::Vcpu> vcpu_;
+    LonePe pe_;
 };
 
 }  // namespace vmm::oracle

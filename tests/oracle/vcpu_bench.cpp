@@ -3,9 +3,7 @@
 #include <csignal>
 #include <cstring>
 
-#include "arch/cpu_model.h"
 #include "arch/decode.h"
-#include "arch/engine.h"
 #include "vmm/base/check.h"
 
 namespace vmm::oracle {
@@ -34,39 +32,18 @@ u32 signal_of(u64 esr) {
 
 }  // namespace
 
-struct VcpuBench::Ports final : arch::MmioPort, arch::FirmwarePort, arch::CounterPort {
-    bool read(u64, unsigned, u64&, unsigned) override { return false; }
-    bool write(u64, unsigned, u64, unsigned) override { return false; }
-    arch::Exec call(arch::Vcpu&) override { return arch::Exec::next; }
-    u64 count() const override { return 0; }
-    u64 frequency() const override { return 1'000'000; }
-
-    arch::Interconnect interconnect;
-};
-
 VcpuBench::VcpuBench(Execution execution)
-    : execution_(execution), memory_(kRamSize + 4096), ports_(std::make_unique<Ports>()), clean_window_(ORACLE_WINDOW_SIZE) {
-    u8* aligned = memory_.data() + (-reinterpret_cast<std::uintptr_t>(memory_.data()) & 4095);
-    ram_ = mm::GuestRam(aligned, ORACLE_WINDOW_BASE, kRamSize);
+    : execution_(execution),
+      pe_(ORACLE_WINDOW_BASE, kRamSize, execution == Execution::host_code ? 1 : 0),
+      clean_window_(ORACLE_WINDOW_SIZE) {
     build_tables();
     for (u32 i = 0; i < ORACLE_WINDOW_SIZE; ++i) {
         clean_window_[i] = window_fill(i);
     }
-    std::memcpy(aligned, clean_window_.data(), ORACLE_WINDOW_SIZE);
+    std::memcpy(pe_.ram().host_base(), clean_window_.data(), ORACLE_WINDOW_SIZE);
+    pe_.vcpu().reset(0, 0);
 
-    arch::VcpuConfig config;
-    config.ram = ram_;
-    config.model = arch::find_cpu_model("neoverse-n1");
-    config.mmio = ports_.get();
-    config.firmware = ports_.get();
-    config.counter = ports_.get();
-    config.interconnect = &ports_->interconnect;
-    config.translate_after = execution == Execution::host_code ? 1 : 0;
-    vcpu_ = std::make_unique<arch::Vcpu>(config);
-    ports_->interconnect.attach(vcpu_.get());
-    vcpu_->reset(0, 0);
-
-    arch::CpuState& s = vcpu_->s;
+    arch::CpuState& s = pe_.vcpu().s;
     s.cpacr_el1 = u64{3} << 20;  // FPEN
     s.mair_el1 = 0xFF;           // attribute 0: Normal, write-back
     // TBI0; 40-bit PA; no TTBR1 walks; inner shareable write-back tables; 4 KiB granule, 39-bit VA.
@@ -78,11 +55,9 @@ VcpuBench::VcpuBench(Execution execution)
                   u64{1} << 4 | u64{1} << 3 | u64{1} << 2 | 1;
 }
 
-VcpuBench::~VcpuBench() = default;
-
 void VcpuBench::build_tables() {
     const auto put = [this](u64 table, u64 index, u64 value) {
-        std::memcpy(ram_.host(kTables + table * 0x1000 + index * 8, 8), &value, 8);
+        std::memcpy(pe_.ram().host(kTables + table * 0x1000 + index * 8, 8), &value, 8);
     };
     constexpr u64 kTable = 3;
     constexpr u64 kPage = u64{1} << 10 /* AF */ | u64{3} << 8 /* SH */ | 3;
@@ -102,24 +77,24 @@ void VcpuBench::build_tables() {
     map(kVectors, 0x1000, kUxn);
     constexpr u32 kWfi = 0xD503207F;
     for (u64 offset = 0; offset < 0x1000; offset += 4) {
-        std::memcpy(ram_.host(kVectors + offset, 4), &kWfi, 4);
+        std::memcpy(pe_.ram().host(kVectors + offset, 4), &kWfi, 4);
     }
 }
 
 void VcpuBench::load_code(const std::vector<OracleCase>& cases) {
     constexpr u32 kBrk = ORACLE_BRK;
     for (u64 offset = 0; offset < ORACLE_CODE_SIZE; offset += 4) {
-        std::memcpy(ram_.host(ORACLE_CODE_BASE + offset, 4), &kBrk, 4);
+        std::memcpy(pe_.ram().host(ORACLE_CODE_BASE + offset, 4), &kBrk, 4);
     }
     for (std::size_t i = 0; i < cases.size(); ++i) {
-        std::memcpy(ram_.host(ORACLE_CODE_BASE + i * ORACLE_SLOT_SIZE, ORACLE_SLOT_SIZE), cases[i].insns,
+        std::memcpy(pe_.ram().host(ORACLE_CODE_BASE + i * ORACLE_SLOT_SIZE, ORACLE_SLOT_SIZE), cases[i].insns,
                     4 * cases[i].insn_count);
     }
-    vcpu_->engine().invalidate_all_code();
+    pe_.vcpu().engine().invalidate_all_code();
 }
 
 void VcpuBench::enter(const OracleState& input, u64 pc) {
-    arch::CpuState& s = vcpu_->s;
+    arch::CpuState& s = pe_.vcpu().s;
     std::memcpy(s.x.data(), input.x, sizeof input.x);
     s.x[arch::kZr] = 0;
     s.x[arch::kSp] = input.sp;
@@ -132,13 +107,13 @@ void VcpuBench::enter(const OracleState& input, u64 pc) {
     std::memcpy(s.v.data(), input.v, sizeof input.v);
     s.fpcr = input.fpcr;
     s.fpsr = input.fpsr;
-    vcpu_->monitor = {};
-    vcpu_->context_changed();
-    std::memcpy(ram_.host_base() + ORACLE_IMAGE_OFFSET, input.image, ORACLE_IMAGE_SIZE);
+    pe_.vcpu().monitor = {};
+    pe_.vcpu().context_changed();
+    std::memcpy(pe_.ram().host_base() + ORACLE_IMAGE_OFFSET, input.image, ORACLE_IMAGE_SIZE);
 }
 
 u32 VcpuBench::execute(const OracleCase& c, u64 code_address) {
-    arch::Vcpu& v = *vcpu_;
+    arch::Vcpu& v = pe_.vcpu();
     for (;;) {
         const u64 index = (v.s.pc - code_address) / 4;
         if (v.s.pc < code_address || index >= c.insn_count || v.s.pc % 4 != 0) {
@@ -163,7 +138,7 @@ u32 VcpuBench::execute(const OracleCase& c, u64 code_address) {
 }
 
 u32 VcpuBench::execute_engine(const OracleCase& c, u64 code_address) {
-    arch::Vcpu& v = *vcpu_;
+    arch::Vcpu& v = pe_.vcpu();
     // Every case ends in an exception, if only that of the BRK behind it; the vectors end the run. A WFI or WFE under test
     // returns earlier.
     for (int i = 0; i < 8 && v.s.el == 0; ++i) {
@@ -178,7 +153,7 @@ u32 VcpuBench::execute_engine(const OracleCase& c, u64 code_address) {
 }
 
 void VcpuBench::collect(const OracleCase& c, OracleOutcome& outcome, u32 signal) {
-    const arch::CpuState& s = vcpu_->s;
+    const arch::CpuState& s = pe_.vcpu().s;
     OracleState& out = outcome.state;
     std::memcpy(out.x, s.x.data(), sizeof out.x);
     out.sp = s.el == 0 ? s.x[arch::kSp] : s.sp_el0;
@@ -187,7 +162,7 @@ void VcpuBench::collect(const OracleCase& c, OracleOutcome& outcome, u32 signal)
     out.fpcr = s.fpcr;
     out.fpsr = s.fpsr;
     out.reserved = c.input.reserved;
-    u8* window = ram_.host_base();
+    u8* window = pe_.ram().host_base();
     std::memcpy(out.image, window + ORACLE_IMAGE_OFFSET, ORACLE_IMAGE_SIZE);
     std::memcpy(window + ORACLE_IMAGE_OFFSET, clean_window_.data() + ORACLE_IMAGE_OFFSET, ORACLE_IMAGE_SIZE);
     outcome.outside_hash = 0;

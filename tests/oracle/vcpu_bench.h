@@ -1,11 +1,10 @@
 // Runs oracle cases on our own Vcpu, at EL0 with an MMU that maps exactly what the runner's process maps.
 #pragma once
 
-#include <memory>
 #include <vector>
 
-#include "arch/vcpu.h"
 #include "tests/oracle/case_format.h"
+#include "tests/oracle/lone_pe.h"
 
 namespace vmm::oracle {
 
@@ -19,7 +18,6 @@ enum class Execution : u8 {
 class VcpuBench {
   public:
     explicit VcpuBench(Execution execution);
-    ~VcpuBench();
 
     /// Places the code of a batch: case i at ORACLE_CODE_BASE + i * ORACLE_SLOT_SIZE.
     void load_code(const std::vector<OracleCase>& cases);
@@ -28,8 +26,6 @@ class VcpuBench {
     void run(const OracleCase& c, u64 code_address, OracleOutcome& outcome);
 
   private:
-    struct Ports;
-
     void build_tables();
     void enter(const OracleState& input, u64 pc);
     void collect(const OracleCase& c, OracleOutcome& outcome, u32 signal);
@@ -37,10 +33,7 @@ class VcpuBench {
     u32 execute_engine(const OracleCase& c, u64 code_address);
 
     const Execution execution_;
-    std::vector<u8> memory_;
-    mm::GuestRam ram_;
-    std::unique_ptr<Ports> ports_;
-    std::unique_ptr<arch::Vcpu> vcpu_;
+    LonePe pe_;
     std::vector<u8> clean_window_;
 };
 
