@@ -39,6 +39,9 @@ class Stub;
 
 namespace vmm {
 
+/// Number of the UART where the init of a scripted run talks to us: ttyS1.
+inline constexpr unsigned kChannelUart = 1;
+
 /// How long a reader of our output is waited for once a run has to end.
 inline constexpr auto kPrintPatience = std::chrono::milliseconds(1000);
 
@@ -69,7 +72,7 @@ class Machine final : private devices::PowerControl {
   private:
     Machine(const MachineConfig& config, SliceObserver* slices);
 
-    // Assembly, in this order.
+    // Assembly, in this order (machine_assembly.cpp).
     Result<> load_files();
     Result<> prepare_script();
     Result<> open_virtio_devices();
@@ -132,7 +135,7 @@ class Machine final : private devices::PowerControl {
     Json info() const;
     Json stat() const;
 
-    // devices::PowerControl
+    // devices::PowerControl (machine_power.cpp)
     devices::PsciStatus cpu_on(u64 mpidr, u64 entry, u64 context) override;
     devices::PsciStatus cpu_off(unsigned cpu) override;
     s32 affinity_info(u64 mpidr, unsigned level) override;
