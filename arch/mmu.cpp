@@ -89,6 +89,9 @@ constexpr bool is_device(u8 attr) {
     return (attr & 0xF0) == 0;
 }
 
+/// The MAIR byte of Normal memory that is cacheable neither inside nor outside.
+constexpr u8 kNonCacheable = 0x44;
+
 /// Context numbers: address space and, in the low two bits, the privilege.
 constexpr TlbContext context_number(AddressSpace space, Privilege privilege) {
     return static_cast<TlbContext>(space << 2 | static_cast<unsigned>(privilege));
@@ -411,16 +414,19 @@ mm::RangeRegime Mmu::range_regime(u64 va) const {
 }
 
 /// PAR_EL1. Arm ARM D24.2.141.
-u64 Mmu::address_translation(u64 va, AtKind kind, bool is_write) {
+AtResult Mmu::address_translation(u64 va, AtKind kind, bool is_write) {
     constexpr u64 kRes1 = u64{1} << 11;
     constexpr u64 kOuterShareable = 2;
-    const auto fault = [](u8 code) { return kRes1 | u64{code} << 1 | 1; };
+    const auto fault = [](u8 code) { return AtResult{kRes1 | u64{code} << 1 | 1}; };
     Impl& m = *impl_;
     if (!m.enabled) {
         return (va >> kPhysicalBits) != 0 ? fault(fsc::kAddressSize)
-                                          : (va & kPageMask) | kRes1 | kOuterShareable << 7;
+                                          : AtResult{(va & kPageMask) | kRes1 | kOuterShareable << 7};
     }
     const mm::WalkResult result = m.walk(va, true);
+    if (result.fault == mm::WalkFault::external_abort) {
+        return {0, walk_fault_code(result)};
+    }
     if (result.fault != mm::WalkFault::none) {
         return fault(walk_fault_code(result));
     }
@@ -433,8 +439,9 @@ u64 Mmu::address_translation(u64 va, AtKind kind, bool is_write) {
         0) {
         return fault(fsc::kPermission | page.level);
     }
-    const u64 shareability = page.device ? kOuterShareable : bits(result.descriptor, 9, 8);
-    return u64{page.attr} << 56 | bits(page.pa_page, 47, 12) << 12 | kRes1 | shareability << 7;
+    const bool cacheable = !page.device && page.attr != kNonCacheable;
+    const u64 shareability = cacheable ? bits(result.descriptor, 9, 8) : kOuterShareable;
+    return {u64{page.attr} << 56 | bits(page.pa_page, 47, 12) << 12 | kRes1 | shareability << 7};
 }
 
 void Vcpu::context_changed() {

@@ -27,6 +27,12 @@ enum class AtKind : u8 {
     el0,        // S1E0R, S1E0W
 };
 
+/// Outcome of an AT instruction.
+struct AtResult {
+    u64 par = 0;   // the value of PAR_EL1, unless
+    u8 abort = 0;  // the walk was aborted externally: then AT takes a data abort with this fault status code (D8.10)
+};
+
 /// TLB maintenance operations, as one PE applies them.
 enum class TlbiOp : u8 {
     all,        // VMALLE1, ALLE1
@@ -55,8 +61,8 @@ class Mmu {
     /// How a privileged write to `va` is translated now, for mm::RangeWalk.
     mm::RangeRegime range_regime(u64 va) const;
 
-    /// AT: the value of PAR_EL1.
-    u64 address_translation(u64 va, AtKind kind, bool is_write);
+    /// Carries out AT. Sets access flags as an access would.
+    AtResult address_translation(u64 va, AtKind kind, bool is_write);
 
     /// Applies maintenance to this PE. `va` is a byte address.
     void tlbi(TlbiOp op, u64 va, u16 asid);

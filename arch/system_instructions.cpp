@@ -48,6 +48,10 @@ void invalidate_data(void*, Vcpu& v, u64 va) {
 
 void by_set_way(void*, Vcpu&, u64) {}
 
+bool is_data_abort(u64 esr) {
+    return (bits(esr, 31, 26) | 1) == static_cast<u64>(Ec::data_abort_same);
+}
+
 /// DC ZVA: zeroes the 64 bytes around the address. Device memory does not support it.
 void zero_block(void*, Vcpu& v, u64 va) {
     constexpr u64 kBlock = 64;
@@ -61,10 +65,15 @@ void zero_block(void*, Vcpu& v, u64 va) {
             return;
         }
     }
+    const u64 exceptions_before = v.exceptions_taken;
     for (u64 offset = 0; offset < kBlock; offset += sizeof(u64)) {
-        if (!v.write<u64>(start + offset, 0)) {
-            return;
+        if (v.write<u64>(start + offset, 0)) {
+            continue;
         }
+        if (v.exceptions_taken != exceptions_before && is_data_abort(v.s.esr_el1)) {
+            v.s.far_el1 = va;  // that of the instruction, whatever part was refused
+        }
+        return;
     }
 }
 
@@ -97,7 +106,12 @@ void invalidate_all_code_shared(void*, Vcpu& v, u64) {
 
 template <AtKind kind, bool is_write>
 void translate_address(void*, Vcpu& v, u64 va) {
-    v.s.par_el1 = v.mmu().address_translation(va, kind, is_write);
+    const AtResult result = v.mmu().address_translation(va, kind, is_write);
+    if (result.abort != 0) {
+        v.data_abort(va, result.abort, true, true);
+        return;
+    }
+    v.s.par_el1 = result.par;
 }
 
 // ── TLB ────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -506,7 +506,7 @@ TEST_CASE("mmu: AT and PAR_EL1") {
     enum : unsigned { kE1r = 0, kE1w = 1, kE0r = 2, kE0w = 3 };
     CHECK(at(8, kE1r, kVa + 0x123) == (u64{0xFF} << 56 | kPa | kRes1 | u64{3} << 7));
     CHECK(at(8, kE0w, kVa) == (u64{0xFF} << 56 | kPa | kRes1 | u64{3} << 7));
-    CHECK(at(8, kE1r, kVa + 0x1000) == (u64{0x44} << 56 | kPa2 | kRes1));
+    CHECK(at(8, kE1r, kVa + 0x1000) == (u64{0x44} << 56 | kPa2 | kRes1 | u64{2} << 7));
     CHECK(at(8, kE1w, kVa + 0x1000) == (kRes1 | u64{0x0F} << 1 | 1));
     CHECK(at(8, kE0r, kVa + 0x1000) == (kRes1 | u64{0x0F} << 1 | 1));
     CHECK(at(8, kE1r, kVa + 0x2000) == (kMmioPa | kRes1 | u64{2} << 7));
