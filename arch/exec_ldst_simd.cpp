@@ -8,6 +8,7 @@
 #include "arch/addressing.h"
 #include "arch/decode_section.h"
 #include "arch/ldst_access.h"
+#include "arch/mmu_impl.h"
 
 namespace vmm::arch {
 
@@ -42,12 +43,35 @@ struct StoreFp {
     }
 };
 
+/// Takes the alignment fault of misaligned Q registers, if there is one: with SCTLR_EL1.A, or on Device memory. Any other
+/// fault is left to the access. Each register is accessed as two halves, whose own checks only ask for 8 bytes.
+[[gnu::noinline]] bool quadword_alignment_fault(Vcpu& v, u64 va, u64 size, AccessType type) {
+    bool faults = v.mmu().impl().check_alignment;
+    for (u64 at = va; !faults && at < va + size; at = (at & kPageMask) + kPageSize) {
+        const Translation page = v.mmu().translate(at, type, v.s.el == 1);
+        if (!page.ok) {
+            return false;
+        }
+        faults = page.device;
+    }
+    if (faults) {
+        v.data_abort(va, fsc::kAlignment, type == AccessType::write);
+    }
+    return faults;
+}
+
+/// Whether `size` bytes of Q registers may be accessed as far as alignment goes; if not, the fault was taken.
+[[gnu::always_inline]] inline bool quadwords_allowed(Vcpu& v, u64 va, u64 size, AccessType type) {
+    return is_aligned(va, 16) || cached_host(v, va, size, type) != nullptr ||
+           !quadword_alignment_fault(v, va, size, type);
+}
+
 struct LdrQ {
     static constexpr unsigned kScale = 4;
 
     [[gnu::always_inline]] static bool transfer(Vcpu& v, u64 va, unsigned rt) {
         Vreg value;
-        if (!read_two<u64>(v, va, value.lo, value.hi)) [[unlikely]] {
+        if (!quadwords_allowed(v, va, 16, AccessType::read) || !read_two<u64>(v, va, value.lo, value.hi)) [[unlikely]] {
             return false;
         }
         v.s.v[rt] = value;
@@ -59,7 +83,8 @@ struct StrQ {
     static constexpr unsigned kScale = 4;
 
     [[gnu::always_inline]] static bool transfer(Vcpu& v, u64 va, unsigned rt) {
-        return write_two<u64>(v, va, v.s.v[rt].lo, v.s.v[rt].hi);
+        return quadwords_allowed(v, va, 16, AccessType::write) &&
+               write_two<u64>(v, va, v.s.v[rt].lo, v.s.v[rt].hi);
     }
 };
 
@@ -103,8 +128,8 @@ struct LdpQ {
     [[gnu::always_inline]] static bool transfer(Vcpu& v, u64 va, unsigned rt, unsigned rt2) {
         Vreg first;
         Vreg second;
-        if (!read_two<u64>(v, va, first.lo, first.hi) || !read_two<u64>(v, va + 16, second.lo, second.hi))
-            [[unlikely]] {
+        if (!quadwords_allowed(v, va, 32, AccessType::read) || !read_two<u64>(v, va, first.lo, first.hi) ||
+            !read_two<u64>(v, va + 16, second.lo, second.hi)) [[unlikely]] {
             return false;
         }
         v.s.v[rt] = first;
@@ -121,7 +146,8 @@ struct StpQ {
     static constexpr unsigned kScale = 4;
 
     [[gnu::always_inline]] static bool transfer(Vcpu& v, u64 va, unsigned rt, unsigned rt2) {
-        if (crosses_page(va, 32) && !v.probe_access(va, 32, AccessType::write)) [[unlikely]] {
+        if (!quadwords_allowed(v, va, 32, AccessType::write) ||
+            (crosses_page(va, 32) && !v.probe_access(va, 32, AccessType::write))) [[unlikely]] {
             return false;
         }
         return write_two<u64>(v, va, v.s.v[rt].lo, v.s.v[rt].hi) &&

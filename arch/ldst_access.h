@@ -56,7 +56,8 @@ template <class T>
         return v.write_pair(va, first, second);
     } else {
         const bool crosses_page = ((va ^ (va + 2 * sizeof(T) - 1)) & kPageMask) != 0;
-        if (crosses_page && !v.probe_access(va, 2 * sizeof(T), AccessType::write)) {
+        const bool misaligned = bit(v.s.sctlr_el1, 1) && !is_aligned(va, sizeof(T));  // A: faults before all else
+        if (crosses_page && !misaligned && !v.probe_access(va, 2 * sizeof(T), AccessType::write)) {
             return false;
         }
         return v.write(va, first) && v.write(va + sizeof(T), second);

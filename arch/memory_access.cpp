@@ -99,11 +99,12 @@ void fill_first_level(Vcpu& v, const Request& request, const PageInfo& page, Pri
     entry.pa_page = page.pa_page;
 }
 
-/// Takes the data abort of a refused access. An atomic that could not even read reports the fault of a read.
+/// Takes the data abort of a refused access. An atomic whose read would have had the fault reports a read (ESR_EL1.WnR).
 void refuse(Vcpu& v, const Request& request, u64 va, u8 code, Privilege privilege) {
     bool is_write = request.is_write();
-    if (request.kind.atomic && is_write && code != fsc::kAlignment) {
-        is_write = v.mmu().impl().lookup(va, AccessType::read, privilege).page != nullptr;
+    if (request.kind.atomic && is_write) {
+        is_write =
+            code != fsc::kAlignment && v.mmu().impl().lookup(va, AccessType::read, privilege).page != nullptr;
     }
     v.data_abort(va, code, is_write);
 }
@@ -173,12 +174,15 @@ bool mmio_write(Vcpu& v, u64 pa, unsigned size, u64 value) {
 
 /// The two physical pieces of an access that crosses into another page, both checked.
 struct Pieces {
+    u64 va[2];
     u64 pa[2];
     unsigned size[2];
 };
 
 bool split(Vcpu& v, const Request& request, Privilege privilege, Pieces& pieces) {
     const u64 second_va = (request.va + request.size - 1) & kPageMask;
+    pieces.va[0] = request.va;
+    pieces.va[1] = second_va;
     pieces.size[0] = static_cast<unsigned>(second_va - request.va);
     pieces.size[1] = request.size - pieces.size[0];
     const PageLookup first = access_page(v, request, request.va, privilege);
@@ -206,7 +210,7 @@ bool read_crossing(Vcpu& v, const Request& request, Privilege privilege, u64& va
                 part[i] |= u64{mm::load_relaxed<u8>(host + k)} << (8 * k);
             }
         } else if (!mmio_read(v, pieces.pa[i], pieces.size[i], part[i])) {
-            v.data_abort(request.va, fsc::kExternalAbort, false);
+            v.data_abort(pieces.va[i], fsc::kExternalAbort, false);
             return false;
         }
     }
@@ -226,7 +230,7 @@ bool write_crossing(Vcpu& v, const Request& request, Privilege privilege, u64 va
                 mm::store_relaxed<u8>(host + k, static_cast<u8>(part[i] >> (8 * k)));
             }
         } else if (!mmio_write(v, pieces.pa[i], pieces.size[i], part[i])) {
-            v.data_abort(request.va, fsc::kExternalAbort, true);
+            v.data_abort(pieces.va[i], fsc::kExternalAbort, true);
             return false;
         }
     }
@@ -288,9 +292,10 @@ u8* traced_hit(Vcpu& v, const Request& request) {
     return host_page + (request.va & ~kPageMask);
 }
 
-/// The second half of a pair may be refused by what the first half is not.
-bool must_probe_pair(const Vcpu& v, u64 va) {
-    return ((va ^ (va + 15)) & kPageMask) != 0 || v.debug.may_watch(va);
+/// The second half of a pair may be refused by what the first half is not. Alignment comes before all that.
+bool must_probe_pair(Vcpu& v, u64 va) {
+    const bool misaligned = v.mmu().impl().check_alignment && !is_aligned(va, 8);
+    return !misaligned && (((va ^ (va + 15)) & kPageMask) != 0 || v.debug.may_watch(va));
 }
 
 }  // namespace

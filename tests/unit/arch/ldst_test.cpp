@@ -1,5 +1,7 @@
 // Loads and stores: what the differential oracle cannot see (faults in kernel mode, alignment, devices,
 // decoding). The values they transfer are compared with a reference in tests/oracle.
+#include <string_view>
+
 #include <catch2/catch.hpp>
 
 #include "tests/unit/arch/ldst_bench.h"
@@ -209,7 +211,9 @@ TEST_CASE("alignment: exclusive, ordered and atomic stores fault and store nothi
 
     CHECK(exception_class(*v) == kEcDataAbortSame);
     CHECK(fault_status(*v) == kAlignment);
-    CHECK(fault_was_write(*v));
+    const std::string_view name = c.text;
+    const bool atomic = !name.starts_with("stx") && !name.starts_with("stl");
+    CHECK(fault_was_write(*v) == !atomic);  // the read of an atomic has the fault already
     CHECK(v->s.far_el1 == kData + 1);
     CHECK(v->s.x == registers);
     CHECK(world.snapshot() == before);
