@@ -181,6 +181,12 @@ std::optional<Exec> Engine::Impl::fetch(u32& insn) {
     return std::nullopt;
 }
 
+/// LDXR, LDXP and their acquiring forms; not CASP, which fills a gap between them.
+constexpr bool is_load_exclusive(u32 insn) {
+    const bool pair = bit(insn, 21);
+    return (insn & 0x3FC00000) == 0x08400000 && (!pair || bit(insn, 31));
+}
+
 Exec Engine::Impl::step(OpTrace* trace) {
     v.s.pc = branch_address(v.s);
     if (trace != nullptr) {
@@ -200,6 +206,7 @@ Exec Engine::Impl::step(OpTrace* trace) {
     const Exec result = trace != nullptr ? execute_traced(row, insn, *trace) : execute(row, insn);
     if (stepping && result != Exec::exception) {
         v.s.ss = 0;  // active-not-pending becomes active-pending
+        v.stepped = is_load_exclusive(insn) ? Stepped::load_exclusive : Stepped::instruction;
     }
     return result;
 }

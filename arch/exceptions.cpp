@@ -40,6 +40,7 @@ u64 vector_offset(const CpuState& s) {
 Exec enter(Vcpu& v, Vector vector, u64 return_address) {
     CpuState& s = v.s;
     ++v.exceptions_taken;
+    v.stepped = Stepped::nothing;
     v.pmu().before_el_change();
     s.elr_el1 = return_address;
     s.spsr_el1 = v.pack_pstate();
@@ -150,9 +151,13 @@ Exec Vcpu::watchpoint(u64 va, bool is_write) {
 
 Exec Vcpu::software_step() {
     constexpr u32 kIsv = 1u << 24;
+    constexpr u32 kEx = 1u << 6;
+    const u32 what = stepped == Stepped::nothing       ? 0
+                     : stepped == Stepped::instruction ? kIsv
+                                                       : kIsv | kEx;
     return synchronous(
-        *this,
-        make_esr(by_origin(*this, Ec::software_step_lower, Ec::software_step_same), kIsv | fsc::kDebug), s.pc);
+        *this, make_esr(by_origin(*this, Ec::software_step_lower, Ec::software_step_same), what | fsc::kDebug),
+        s.pc);
 }
 
 Exec Vcpu::irq() {
@@ -185,6 +190,7 @@ Exec Vcpu::exception_return() {
     }
     s.pc = target;
     monitor.armed = false;
+    stepped = Stepped::nothing;
     event_register = true;
     if (trace_ != nullptr) [[unlikely]] {
         trace_->taken = true;

@@ -55,6 +55,9 @@ struct AccessKind {
 
 enum class AccessType : u8 { read, write, fetch };
 
+/// Arm ARM D2.12.6: SoftwareStep_DidNotStep, SoftwareStep_SteppedEX.
+enum class Stepped : u8 { nothing, instruction, load_exclusive };
+
 /// Why run() came back.
 enum class RunResult : u8 {
     budget,  // executed the requested number of operations
@@ -240,6 +243,8 @@ class Vcpu {
 
     /// Exceptions taken so far: tells the caller of a system-register hook that the hook took one (DC, IC, AT).
     u64 exceptions_taken = 0;
+    /// What was stepped last, for the syndrome of the Software Step exception behind it; exception entry and return forget it.
+    Stepped stepped = Stepped::nothing;
 
     /// Software step is in force at the current Exception level (D2.12): with PSTATE.SS = 1 the next instruction executes
     /// and clears it, with PSTATE.SS = 0 software_step() is taken instead of an instruction. (exceptions.cpp)

@@ -75,7 +75,15 @@ TEST_CASE("exceptions: class, syndrome, return address and vector from every sou
     SECTION("data abort, cache maintenance") {
         result = v.data_abort(kPc, 0x06, false, true), esr = ec(lower ? 0x24 : 0x25) | 0x146, has_far = true;
     }
-    SECTION("software step") { result = v.software_step(), esr = ec(lower ? 0x32 : 0x33) | 1 << 24 | 0x22; }
+    SECTION("software step, nothing stepped") { result = v.software_step(), esr = ec(lower ? 0x32 : 0x33) | 0x22; }
+    SECTION("software step") {
+        v.stepped = Stepped::instruction;
+        result = v.software_step(), esr = ec(lower ? 0x32 : 0x33) | 1 << 24 | 0x22;
+    }
+    SECTION("software step of a load-exclusive") {
+        v.stepped = Stepped::load_exclusive;
+        result = v.software_step(), esr = ec(lower ? 0x32 : 0x33) | 1 << 24 | 1 << 6 | 0x22;
+    }
     SECTION("IRQ") {
         v.s.esr_el1 = 0x77;
         result = v.irq(), esr = 0x77, vector += 0x80;
