@@ -1,5 +1,11 @@
 // GICv3 of the machine with one or more PEs, and its set-up for the PE that calls it.
+#ifdef REFERENCE_QEMU
+#define GICD 0x08000000
+#define GICR(cpus) 0x080A0000
+#else
 #define GICD 0x3FFF0000
+#define GICR(cpus) (GICD - (cpus) * 0x20000)    // of CPU 0; the others follow
+#endif
 #define GICD_CTLR 0x0
 #define GICD_ISENABLER 0x100
 #define GICD_ISPENDR 0x200

@@ -1,6 +1,7 @@
 // Interrupts of one PE: a software-generated one, both timers waking WFI, and a shared one set pending by software.
 // vmm:
 // vmm: --clock insn
+// qemu:
 // expect: PASS
 #include "guest.h"
 #include "gic.h"
@@ -24,7 +25,7 @@ irq_handler:
 .global guest_main
 guest_main:
     stp x29, x30, [sp, #-16]!
-    mov64 x25, 0x3FFD0000       // redistributor of the only PE
+    mov64 x25, GICR(1)          // redistributor of the only PE
     gic_setup x25
     mov x19, #-1
 

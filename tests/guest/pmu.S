@@ -3,6 +3,7 @@
 // vmm: --pmu
 // vmm: --pmu --clock insn
 // vmm: --pmu --spe
+// qemu: -icount shift=0
 // expect: PASS
 #include "guest.h"
 #include "gic.h"
@@ -36,7 +37,7 @@
 .endm
 
 .macro interrupt_pending
-    mov64 x10, (0x3FFD0000 + GICR_SGI_BASE + GICR_ISPENDR0)
+    mov64 x10, (GICR(1) + GICR_SGI_BASE + GICR_ISPENDR0)
     ldr w10, [x10]
     ubfx x10, x10, #PPI, #1
 .endm
@@ -121,7 +122,7 @@ irq_handler:
 .global guest_main
 guest_main:
     stp x29, x30, [sp, #-16]!
-    mov64 x25, 0x3FFD0000
+    mov64 x25, GICR(1)
     gic_setup x25
     bl paging_build
     map_slot S_USER_CODE, F_USER_CODE, (NORMAL_PAGE | DESC_READ_ONLY | DESC_USER)

@@ -3,6 +3,7 @@
 // vmm:
 // vmm: -c 2
 // vmm: -c 2 --clock insn
+// qemu: -smp 2
 // expect: PASS
 #include "guest.h"
 #include "paging.h"

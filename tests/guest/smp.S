@@ -2,6 +2,7 @@
 // vmm: -c 2
 // vmm: -c 4
 // vmm: -c 2 --clock insn
+// qemu: -smp 4
 // expect: PASS
 #include "guest.h"
 

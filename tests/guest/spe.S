@@ -56,7 +56,7 @@
 
 // X10 = whether the interrupt is pending at the GIC.
 .macro interrupt_pending
-    mov64 x10, (0x3FFD0000 + GICR_SGI_BASE + GICR_ISPENDR0)
+    mov64 x10, (GICR(1) + GICR_SGI_BASE + GICR_ISPENDR0)
     ldr w10, [x10]
     ubfx x10, x10, #PPI, #1
 .endm
@@ -65,7 +65,7 @@
 .global guest_main
 guest_main:
     stp x29, x30, [sp, #-16]!
-    mov64 x25, 0x3FFD0000
+    mov64 x25, GICR(1)
     gic_setup x25
     bl paging_build
     map_slot S_DATA, F_DATA, NORMAL_PAGE

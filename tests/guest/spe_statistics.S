@@ -43,7 +43,7 @@
 .global guest_main
 guest_main:
     stp x29, x30, [sp, #-16]!
-    mov64 x25, 0x3FFD0000
+    mov64 x25, GICR(1)
     gic_setup x25
     bl paging_build
     map_slot S_USER_CODE, F_USER_CODE, (NORMAL_PAGE | DESC_READ_ONLY | DESC_USER)
