@@ -1,8 +1,9 @@
 // Litmus tests of the memory model, and atomics under contention, on four CPUs. Run by litmus.py.
 //
 // Kernel parameters: litmus.runs=N and litmus.ms=N, at most so many runs or milliseconds of each test; litmus.rounds=N of the
-// atomics; litmus.only=NAME, that test alone; and litmus.wrong: outcomes that the architecture allows count as forbidden,
-// and end the test that shows them, to see that the guest can fail.
+// atomics; litmus.only=NAME, that test alone; litmus.stride=N, a power of two: CPUs wait for one another only before each
+// Nth run; litmus.patience=N, and for how many polls; and litmus.wrong: outcomes that the architecture allows count as
+// forbidden, and end the test that shows them, to see that the guest can fail.
 //
 // One line for each test: name, verdict, how often the outcome was seen, and the number of times for every combination of
 // what its condition looks at. Runs come in batches, each run with variables of its own, so that CPUs need not wait for
@@ -40,6 +41,7 @@ struct test {
 
 struct options {
     u32 runs, rounds, milliseconds;
+    u32 stride_mask, patience;
     u32 wrong;
     const char* only;
 };
@@ -55,15 +57,17 @@ static volatile u32 test_over;
 
 // How long a CPU waits for others before a run, in polls. One whose host CPU is taken away for a while costs some runs then;
 // two that wait for each other on one host CPU are so busy that the host separates them.
-#define PATIENCE(cpus) ((cpus) == 2 ? 3000u : 500u)
+#define PATIENCE(cpus) (options.patience != 0 ? options.patience : (cpus) == 2 ? 3000u : 500u)
 
 // Waits until the others have come to run `number`, then for some steps, which differ between CPUs and from run to run.
 ALWAYS_INLINE void start_run(u32 self, u32 cpus, u32 number, u32 delay_mask) {
-    positions[self].value = number;
-    u32 patience = PATIENCE(cpus);
-    for (u32 other = 0; other < cpus; ++other) {
-        while (other != self && positions[other].value < number && patience != 0) {
-            --patience;
+    if ((number & options.stride_mask) == 0) {
+        positions[self].value = number;
+        u32 patience = PATIENCE(cpus);
+        for (u32 other = 0; other < cpus; ++other) {
+            while (other != self && positions[other].value < number && patience != 0) {
+                --patience;
+            }
         }
     }
     for (u32 delay = number * (2654435761u + 97612u * self) >> 20 & delay_mask; delay != 0; --delay) {
@@ -235,6 +239,8 @@ void guest_begin(void) {
     options.runs = number_of("litmus.runs=", 100000);
     options.milliseconds = number_of("litmus.ms=", 1000);
     options.rounds = number_of("litmus.rounds=", 10000);
+    options.stride_mask = number_of("litmus.stride=", 1) - 1;
+    options.patience = number_of("litmus.patience=", 0);
     options.only = parameter("litmus.only=");
     options.wrong = parameter("litmus.wrong") != 0;
 }

@@ -22,6 +22,7 @@ QEMU_WEAK = {"SB+stlr-ldars", "SB+dmb+stlr-ldar", "R+stlr+stlr-ldar"}
 
 def command_of(options: argparse.Namespace) -> list[str]:
     words = [f"litmus.runs={options.runs}", f"litmus.ms={options.ms}", f"litmus.rounds={options.rounds}"]
+    words += [f"litmus.stride={options.stride}", f"litmus.patience={options.patience}"]
     words += [f"litmus.only={options.only}"] if options.only else []
     words += ["litmus.wrong"] if options.wrong else []
     parameters = " ".join(words)
@@ -67,6 +68,8 @@ def main() -> int:
     parser.add_argument("--runs", type=int, default=1000000, help="at most, of each test")
     parser.add_argument("--ms", type=int, default=400, help="at most, for each test")
     parser.add_argument("--rounds", type=int, default=20000, help="of the atomics, for each CPU")
+    parser.add_argument("--stride", type=int, default=1, help="runs between waits for one another, a power of two")
+    parser.add_argument("--patience", type=int, default=0, help="polls to wait so; 0: as fits a busy host")
     parser.add_argument("--only", metavar="TEST")
     parser.add_argument("--wrong", action="store_true")
     parser.add_argument("--engine", default="translator")
