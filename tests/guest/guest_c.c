@@ -125,6 +125,14 @@ __attribute__((used)) static void first_cpu(const u8* tree) {
     guest_cpu(0, 0);
 }
 
+// The compiler copies structures with it.
+void* memcpy(void* to, const void* from, unsigned long size) {
+    for (unsigned long i = 0; i < size; ++i) {
+        ((volatile u8*)to)[i] = ((const u8*)from)[i];
+    }
+    return to;
+}
+
 void meet(struct meeting* where, u32 cpus) {
     const u32 generation = where->generation.value;
     if (__atomic_add_fetch(&where->arrived.value, 1, __ATOMIC_ACQ_REL) == cpus) {

@@ -1,5 +1,5 @@
 // Four CPUs that disturb one another: CPU_ON and CPU_OFF racing, SGIs from all to all, priorities and masks of SGIs, and
-// translations that change (break-before-make) while other CPUs read and write through them.
+// translations that change (break-before-make) by every form of TLBI while other CPUs read and write through them.
 //
 // Kernel parameters: storm.cycles=N of CPU_ON and CPU_OFF for each CPU, storm.sgis=N from each CPU, storm.changes=N of the
 // translation. CMakeLists.txt says how it runs. Ends with PASS, or FAIL after what was wrong.
@@ -303,13 +303,47 @@ static void priorities(u32 self) {
 
 #define PAGE_VA 0x100000000ull
 #define POISON (~0ull)
+#define NOT_GLOBAL (1ull << 11)
 static _Alignas(4096) u64 level2[512], level3[512];
 static _Alignas(4096) volatile u64 frames[2][512];
 static struct counts reads[MAX_CPUS], faults[MAX_CPUS];
 static volatile u32 changes_over;
 
-static u64 page_of(const volatile void* frame) {
-    return (u64)frame | 0x703 | 3ull << 53;
+static u64 page_of(const volatile void* frame, u32 global) {
+    return (u64)frame | 0x703 | 3ull << 53 | (global ? 0 : NOT_GLOBAL);
+}
+
+// Each CPU has the ASID of its number. What an operation is told besides: page, or page and ASID, or ASID.
+#define OTHER_ASID (7ull << 48)  // a global page goes whatever ASID is named
+#define TLBI(operation, value) __asm__ volatile("tlbi " operation ", %0" ::"r"((u64)(value)) : "memory")
+enum { BY_PAGE_AND_ASID, LAST_LEVEL, BY_PAGE, LAST_LEVEL_BY_PAGE, BY_ASID, EVERYTHING, FORMS };
+
+// Every form twice in a row: once for a global page, if it takes those, and once for one that is not.
+static u32 form_of(u64 number) {
+    return (u32)(number / 2 % FORMS);
+}
+static u32 is_global(u64 number) {
+    return number % 2 == 0 && form_of(number) != BY_ASID;
+}
+
+// The entry of `page` goes from the TLBs of this CPU, or of all: the page is global, or belongs to `asid`.
+#define INVALIDATE(name, shared)                                               \
+    static void name(u32 form, u64 page, u64 asid, u32 global) {               \
+        const u64 number = page >> 12, tag = global ? OTHER_ASID : asid << 48; \
+        switch (form) {                                                        \
+            case BY_PAGE_AND_ASID: TLBI("vae1" shared, number | tag); break;   \
+            case LAST_LEVEL: TLBI("vale1" shared, number | tag); break;        \
+            case BY_PAGE: TLBI("vaae1" shared, number); break;                 \
+            case LAST_LEVEL_BY_PAGE: TLBI("vaale1" shared, number); break;     \
+            case BY_ASID: TLBI("aside1" shared, tag); break;                   \
+            default: __asm__ volatile("tlbi vmalle1" shared ::: "memory");     \
+        }                                                                      \
+    }
+INVALIDATE(invalidate_here, "")
+INVALIDATE(invalidate_everywhere, "is")
+
+static void take_asid(u64 asid) {
+    WRITE_SYSTEM("ttbr0_el1", (u64)level1 | asid << 48);
 }
 
 // Reads the number of the change, which must not go back, and writes to a word of its own.
@@ -333,14 +367,18 @@ static void change_page(u64 number) {
     volatile u64* fresh = frames[~number & 1];
     u64 words[MAX_CPUS];
     *(volatile u64*)&level3[0] = 0;
-    __asm__ volatile("dsb ishst\n tlbi vae1is, %0\n dsb ish\n isb" ::"r"(PAGE_VA >> 12) : "memory");
+    __asm__ volatile("dsb ishst" ::: "memory");
+    for (u32 cpu = 1; cpu < MAX_CPUS; ++cpu) {
+        invalidate_everywhere(form_of(number), PAGE_VA, cpu, is_global(number));
+    }
+    __asm__ volatile("dsb ish\n isb" ::: "memory");
     old[0] = POISON;
     for (u32 cpu = 1; cpu < MAX_CPUS; ++cpu) {
         words[cpu] = old[8 * cpu];
     }
     fresh[0] = number;
     __asm__ volatile("dsb ishst" ::: "memory");
-    *(volatile u64*)&level3[0] = page_of(fresh);
+    *(volatile u64*)&level3[0] = page_of(fresh, is_global(number + 1));
     __asm__ volatile("dsb ishst\n isb" ::: "memory");
     for (u32 i = 0; i < 64; ++i) {
         for (u32 cpu = 1; cpu < MAX_CPUS; ++cpu) {
@@ -349,9 +387,28 @@ static void change_page(u64 number) {
     }
 }
 
+// A page of this CPU alone, by operations that only this CPU hears of, while the others do the same.
+static void change_own_page(u32 self, u64 number) {
+    static _Alignas(4096) volatile u64 own[MAX_CPUS][2][512];
+    const u64 va = PAGE_VA + 4096ull * (1 + self);
+    volatile u64* const entry = (volatile u64*)&level3[1 + self];
+    volatile u64* const fresh = own[self][number & 1];
+    *entry = 0;
+    __asm__ volatile("dsb nshst" ::: "memory");
+    invalidate_here(form_of(number), va, self, is_global(number));
+    __asm__ volatile("dsb nsh\n isb" ::: "memory");
+    fresh[0] = number;
+    *entry = page_of(fresh, is_global(number + 1));
+    __asm__ volatile("dsb nshst\n isb" ::: "memory");
+    require(*(volatile u64*)va == number, "a translation of one CPU that is no more");
+    *(volatile u64*)(va + 8) = ~number;
+    require(fresh[1] == ~number, "a write through a translation of one CPU that is no more");
+}
+
 static void test_translations(u32 self) {
+    take_asid(self);
     if (self == 0) {
-        level3[0] = page_of(frames[0]);
+        level3[0] = page_of(frames[0], is_global(1));
         level2[0] = (u64)level3 | 3;
         level1[PAGE_VA >> 30] = (u64)level2 | 3;
         __asm__ volatile("dsb ish\n isb" ::: "memory");
@@ -365,6 +422,10 @@ static void test_translations(u32 self) {
     }
     changes_over = self == 0 ? 1 : changes_over;
     meet(&end, MAX_CPUS);
+    for (u64 number = 0; number < 2ull * options.changes; ++number) {
+        change_own_page(self, number);
+    }
+    meet(&start, MAX_CPUS);
 }
 
 // ── All of it ──
