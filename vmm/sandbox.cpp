@@ -25,6 +25,7 @@
 #include "vmm/base/check.h"
 #include "vmm/base/log.h"
 #include "vmm/base/result.h"
+#include "vmm/base/sanitizers.h"
 #include "vmm/base/unique_fd.h"
 #include "vmm/control_socket.h"
 
@@ -225,19 +226,6 @@ std::string folder_of(const std::string& path) {
 
 std::atomic<bool> inside{false};
 
-// Sanitizers' runtimes make system calls of their own.
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-constexpr bool kSanitized = true;
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-constexpr bool kSanitized = true;
-#else
-constexpr bool kSanitized = false;
-#endif
-#else
-constexpr bool kSanitized = false;
-#endif
-
 }  // namespace
 
 InheritedDescriptors::InheritedDescriptors() {
@@ -260,7 +248,7 @@ void InheritedDescriptors::close_all() {
 }
 
 void enter_sandbox(const SandboxPaths& paths, void (*end)(bool may_remove_files)) {
-    if (kSanitized) {
+    if (kSanitized) {  // what their run-time libraries need is not known here
         log("vmm").info("sandbox: none in a build with sanitizers");
         return;
     }

@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
 """What /proc says of a running machine: every thread is in the sandbox, and nothing inherited is left open.
 
-usage: sandbox.py VMM
+usage: sandbox.py VMM [SANITIZERS]
+
+SANITIZERS are those that VMM was built with, if any: then it has no sandbox, and says so.
 """
 import os
 import pathlib
@@ -16,17 +18,18 @@ import unittest
 import tiny_elf as t
 
 VMM = os.path.abspath(sys.argv.pop(1))
+SANITIZED = len(sys.argv) > 1 and sys.argv.pop(1) != ""
 
 
 class Sandbox(unittest.TestCase):
-    def start(self, *options, pass_fds=()):
+    def start(self, *options, pass_fds=(), stderr=None):
         """A guest of two CPUs that has printed '>' and runs on."""
         folder = tempfile.TemporaryDirectory()
         self.addCleanup(folder.cleanup)
         path = pathlib.Path(folder.name) / "guest.elf"
         path.write_bytes(t.elf([t.X1_IS_UART, *t.put_char(">"), t.FOREVER]))
         process = subprocess.Popen([VMM, "run", "-k", path, "-m", "64", "-c", "2", *options], stdin=subprocess.DEVNULL,
-                                   stdout=subprocess.PIPE, pass_fds=pass_fds)
+                                   stdout=subprocess.PIPE, stderr=stderr, pass_fds=pass_fds)
         self.addCleanup(process.stdout.close)
         self.addCleanup(process.wait)
         self.addCleanup(process.kill)
@@ -43,10 +46,14 @@ class Sandbox(unittest.TestCase):
         return found
 
     def test_every_thread_is_inside_and_vcpus_have_a_second_filter(self):
-        outside = int(re.search(r"Seccomp_filters:\t(\d+)", pathlib.Path("/proc/self/status").read_text())[1])
+        outside_mode, outside = (int(re.search(rf"{key}:\t(\d+)", pathlib.Path("/proc/self/status").read_text())[1])
+                                 for key in ("Seccomp", "Seccomp_filters"))
         for options in ([], ["--rng", "--balloon"], ["--pmu", "--spe"], ["--clock", "insn"]):
             with self.subTest(options=options):
                 process, wanted = self.start(*options), 1 if "insn" in options else 2
+                if SANITIZED:
+                    self.assertEqual({(mode, filters - outside) for *_, mode, filters in self.threads(process)}, {(outside_mode, 0)})
+                    continue
                 until = time.monotonic() + 10  # the other CPU's thread may still be on its way
                 while True:
                     threads = self.threads(process)
@@ -55,6 +62,13 @@ class Sandbox(unittest.TestCase):
                     self.assertLess(time.monotonic(), until, threads)
                 for name, privileges, mode, filters in threads:
                     self.assertEqual((privileges, mode, filters - outside), (1, 2, 2 if name.startswith("vcpu") else 1), name)
+
+    def test_which_fences_are_up_is_said(self):
+        with tempfile.TemporaryFile() as said:
+            self.start("--loglevel", "info", stderr=said)
+            said.seek(0)
+            self.assertIn(b"sandbox: none in a build with sanitizers" if SANITIZED else b"sandbox: no new privileges, seccomp, ",
+                          said.read())
 
     def test_off_means_off(self):
         outside = int(re.search(r"NoNewPrivs:\t(\d+)", pathlib.Path("/proc/self/status").read_text())[1])
