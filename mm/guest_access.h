@@ -7,11 +7,15 @@
 // Ordering on an x86-64 host (TSO): plain loads are acquire and plain stores are release already, so LDAR and LDAPR need
 // nothing more; STLR must not be passed by a later LDAR and is an exchange; DMB and DSB with store-to-load ordering are
 // a full fence. On other hosts the same functions map to the C++ orders.
+//
+// To ThreadSanitizer a volatile access is a plain one: for it they are relaxed atomics, which it allows to race with each
+// other. It has them at any alignment.
 #pragma once
 
 #include <atomic>
 #include <type_traits>
 
+#include "vmm/base/sanitizers.h"
 #include "vmm/base/types.h"
 
 namespace vmm::mm {
@@ -27,6 +31,9 @@ struct UnalignedOf {
 template <class T>
 [[gnu::always_inline]] inline T load_relaxed(const void* p) {
     static_assert(std::is_integral_v<T> && sizeof(T) <= 8);
+    if constexpr (kThreadSanitizer) {
+        return __atomic_load_n(static_cast<const T*>(p), __ATOMIC_RELAXED);
+    }
     return *static_cast<const volatile typename detail::UnalignedOf<T>::type*>(p);
 }
 
@@ -34,6 +41,10 @@ template <class T>
 template <class T>
 [[gnu::always_inline]] inline void store_relaxed(void* p, T value) {
     static_assert(std::is_integral_v<T> && sizeof(T) <= 8);
+    if constexpr (kThreadSanitizer) {
+        __atomic_store_n(static_cast<T*>(p), value, __ATOMIC_RELAXED);
+        return;
+    }
     *static_cast<volatile typename detail::UnalignedOf<T>::type*>(p) = value;
 }
 

@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <cstring>
 
+#include "mm/guest_access.h"
 #include "vmm/base/check.h"
 
 namespace vmm::devices::virtio {
@@ -435,7 +436,7 @@ bool Block::Engine::advance(Request& request, int result, BlockStatus& status) {
 
 void Block::Engine::complete(Request& request, BlockStatus status) {
     if (request.guest_status != nullptr) {
-        *request.guest_status = static_cast<u8>(status);
+        mm::store_relaxed(request.guest_status, static_cast<u8>(status));
     }
     queue_->push(request.chain.head, request.transferred + (request.guest_status != nullptr ? 1 : 0));
     const auto mine = std::find_if(in_flight_.begin(), in_flight_.end(),

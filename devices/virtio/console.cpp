@@ -74,12 +74,16 @@ void Console::work() {
     }
 }
 
-void Console::print(std::span<const u8> guest_bytes) {
-    // In pieces, since a guest may well offer gigabytes.
-    while (!guest_bytes.empty() && !worker_.stopping()) {
-        const auto piece = guest_bytes.first(std::min(guest_bytes.size(), kPiece));
-        sink_.put(piece);
-        guest_bytes = guest_bytes.subspan(piece.size());
+void Console::print() {
+    // In pieces, since a guest may well offer gigabytes. Copied, since it may change them meanwhile, and sinks may read twice.
+    u8 piece[kPiece];
+    for (u64 done = 0; !worker_.stopping();) {
+        const std::size_t size = chain_.copy_out(piece, sizeof(piece), done);
+        if (size == 0) {
+            return;
+        }
+        sink_.put({piece, size});
+        done += size;
     }
 }
 
@@ -96,9 +100,7 @@ bool Console::transmit(Virtqueue& queue) {
             if (popped == Virtqueue::Pop::empty) {
                 break;
             }
-            for (const Segment& segment : chain_.readable) {
-                print({segment.guest_data, segment.size});
-            }
+            print();
             queue.push(chain_.head, 0);
             printed = true;
             if (worker_.stopping()) {

@@ -47,7 +47,7 @@ class Console final : public VirtioDevice {
 
     void work();
     void consider_listening(bool printed);
-    void print(std::span<const u8> guest_bytes);
+    void print();
     bool transmit(Virtqueue& queue);  // true where there was something
     void receive(Virtqueue& queue);
 

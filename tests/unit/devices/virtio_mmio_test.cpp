@@ -1,5 +1,8 @@
 #include "devices/virtio/mmio_transport.h"
 
+#include <cstring>
+#include <string>
+
 #include <catch2/catch.hpp>
 
 #include "devices/virtio/console.h"
@@ -167,6 +170,34 @@ TEST_CASE("console output and input") {
     console.push_input(test::bytes_of("later"));
     CHECK(VirtioSetup::eventually([&] { return receive.used_index() == 3; }));
     CHECK(receive.used_length(2) == 5);
+}
+
+TEST_CASE("what a console prints is the same however often the sink reads it") {
+    /// A guest that changes its buffer while it is printed.
+    struct ChangingSink final : devices::ByteSink {
+        explicit ChangingSink(TestRam& memory) : ram(memory) {}
+        void put(std::span<const u8> bytes) override {
+            const std::string first(bytes.begin(), bytes.end());
+            ram.bytes.assign(ram.bytes.size(), 0);
+            steady = steady && first == std::string(bytes.begin(), bytes.end());
+            text += first;
+        }
+        TestRam& ram;
+        std::string text;
+        bool steady = true;
+    };
+    TestRam ram(0x20000);
+    ChangingSink sink(ram);
+    VirtioSetup t(std::make_unique<Console>(sink, Threading::inline_call), ram);
+    Driver transmit(ram, kRamBase, 8);
+    t.negotiate(kFeatureVersion1);
+    t.set_up_queue(1, transmit.layout());
+    t.driver_ok();
+    std::memcpy(ram.view.host(kData, 5), "hello", 5);
+    transmit.post(0, {{kData, 5, false}});
+    t.notify(1);
+    CHECK(sink.text == "hello");
+    CHECK(sink.steady);
 }
 
 TEST_CASE("console input waits for a guest that is setting up") {

@@ -1,10 +1,10 @@
 // The driver's side of a split virtqueue in a small guest RAM, for tests.
 #pragma once
 
-#include <cstring>
 #include <vector>
 
 #include "devices/virtio/virtqueue.h"
+#include "mm/guest_access.h"
 #include "mm/guest_ram.h"
 
 namespace vmm::test {
@@ -16,13 +16,11 @@ struct TestRam {
     explicit TestRam(std::size_t size) : bytes(size), view(bytes.data(), kRamBase, size) {}
     template <class T>
     void put(u64 pa, T value) {
-        std::memcpy(view.host(pa, sizeof(T)), &value, sizeof(T));
+        mm::store_relaxed<T>(view.host(pa, sizeof(T)), value);  // as a guest does: devices look at any time
     }
     template <class T>
     T get(u64 pa) const {
-        T value;
-        std::memcpy(&value, view.host(pa, sizeof(T)), sizeof(T));
-        return value;
+        return mm::load_relaxed<T>(view.host(pa, sizeof(T)));
     }
     std::vector<u8> bytes;
     mm::GuestRam view;
