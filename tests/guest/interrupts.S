@@ -60,7 +60,7 @@ guest_main:
     check x19, 27
     check_sysreg cntv_ctl_el0, 0
 
-    // The physical timer, 100 times, waiting with interrupts on.
+    // The physical timer, 100 times. Were interrupts on, one that is taken just before WFI would not end it.
     mov x26, #100
 timer_loop:
     mov x19, #-1
@@ -70,11 +70,12 @@ timer_loop:
     mov x9, #1
     msr cntp_ctl_el0, x9
     isb
-    msr daifclr, #2
 1:  wfi
+    msr daifclr, #2
+    nop
+    msr daifset, #2
     cmp x19, #30
     b.ne 1b
-    msr daifset, #2
     subs x26, x26, #1
     b.ne timer_loop
 

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 
 MIB = 1 << 20
+RAM = 512 * MIB
 BUFFER = 256 * MIB
 BUFFER_OFFSET = 256 * MIB  # in RAM, as pins.S has it
 PAGE = 4096
@@ -34,7 +35,7 @@ class PinGuest:
         self._control = os.path.join(self._folder.name, "socket")
         os.chmod(self._folder.name, 0o777)
         self._errors = open(os.path.join(self._folder.name, "errors"), "w+", encoding="utf-8")
-        command = [*prefix, vmm, "run", "-k", elf, "-m", "512", "-c", "1", "--nodefaults", "--spe", "--spe-max-buffer-size",
+        command = [*prefix, vmm, "run", "-k", elf, "-m", str(RAM >> 20), "-c", "1", "--nodefaults", "--spe", "--spe-max-buffer-size",
                    "256M", "--control", self._control, "--timeout", "120", *options]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors,
                                          preexec_fn=None if huge else small_pages)
@@ -107,8 +108,9 @@ class PinGuest:
         """Where the guest's RAM is mapped, and the kernel's flags of the mapping."""
         smaps = pathlib.Path(f"/proc/{self.pid}/smaps").read_text(encoding="ascii")
         mappings = re.findall(r"^([0-9a-f]+)-([0-9a-f]+) rw.*?^VmFlags: ([a-z ]*)$", smaps, re.MULTILINE | re.DOTALL)
-        start, _, flags = max(mappings, key=lambda mapping: int(mapping[1], 16) - int(mapping[0], 16))
-        return int(start, 16), flags.split()
+        sizes = [(int(end, 16) - int(start, 16), int(start, 16), flags) for start, end, flags in mappings]
+        _, start, flags = min(mapping for mapping in sizes if mapping[0] >= RAM)  # those of sanitizers are larger
+        return start, flags.split()
 
     def page_frames(self, offset: int, size: int) -> list[int]:
         """Page frame numbers behind a part of RAM; 0: not present, or nothing we may know."""

@@ -50,7 +50,7 @@ struct OracleCase {
     struct OracleOutcome outcome;
 };
 
-struct OracleFile {
+__extension__ struct OracleFile { /* C++ has no flexible array */
     uint32_t count;
     uint32_t done;
     struct OracleCase cases[];

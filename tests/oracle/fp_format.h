@@ -49,7 +49,7 @@ struct FpJob {
     uint64_t results;
 };
 
-struct FpFile {
+__extension__ struct FpFile { /* as in case_format.h */
     uint32_t count;
     uint32_t done;
     struct FpJob jobs[];

@@ -38,8 +38,11 @@ inline std::vector<Sampled> parse(std::span<const u8> bytes) {
     for (std::size_t at = 0; at < bytes.size();) {
         const unsigned header = bytes[at];
         const std::size_t size = header < 0x20 ? 0 : std::size_t{1} << (header >> 4 & 3);
+        if (size >= bytes.size() - at) {
+            FAIL("the last packet is cut off");
+        }
         u64 value = 0;
-        std::memcpy(&value, &bytes[at + 1], size);
+        std::memcpy(&value, bytes.data() + at + 1, size);
         at += 1 + size;
         if (header == 0xB0) {
             now.pc = static_cast<u64>(sign_extend(value, 56));
