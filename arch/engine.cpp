@@ -154,7 +154,8 @@ void Engine::Impl::account() {
 }
 
 bool Engine::Impl::must_step() const {
-    return fp_trapped(v.s) || v.s.il != 0 || v.software_step_active() || v.debug.may_break(v.s.pc);
+    const bool may_be_stepped = bit(v.s.mdscr_el1, 0);  // SS; asked here because nearly always it is clear
+    return fp_trapped(v.s) || v.s.il != 0 || (may_be_stepped && v.software_step_active()) || v.debug.may_break(v.s.pc);
 }
 
 /// Reads the instruction at PC into `insn`, or takes the exception that comes in its place.

@@ -213,7 +213,7 @@ TEST_CASE("spe truth: an operation that cannot even be fetched is sampled with i
     const Row rows[] = {
         {"PC alignment fault", kCode + 2, false, 0x8A000000},
         {"illegal Execution state", kCode, true, 0x3A000000},
-        {"illegal Execution state, PC misaligned", kCode + 2, true, 0x3A000000},
+        {"illegal Execution state, PC misaligned", kCode + 2, true, 0x8A000000},  // in the order of D1.3.5.5
         {"translation fault of the fetch", kUnmapped, false, 0x86000005},
         {"external abort of the fetch", kBase + kRamBytes + 0x1000, false, 0x86000010},
     };
