@@ -3,6 +3,7 @@
 
 #include "tests/unit/spe/pin_bench.h"
 #include "vmm/base/rng.h"
+#include "vmm/base/sanitizers.h"
 
 namespace vmm::spe::test {
 
@@ -483,7 +484,7 @@ class RandomWalk {
 }  // namespace
 
 TEST_CASE("pin cache: random enables, disables, remaps, maintenance and forks against the tables", "[spe][pin_cache]") {
-    constexpr u64 kSteps = 1'000'000;
+    constexpr u64 kSteps = kSanitized ? 100'000 : 1'000'000;
     RandomWalk walk(1);
     for (u64 i = 0; i < kSteps; ++i) {
         CAPTURE(i);
