@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <optional>
+#include <string_view>
 #include <utility>
 
 #include "arch/debug_hook.h"
@@ -154,8 +155,7 @@ void Engine::Impl::account() {
 }
 
 bool Engine::Impl::must_step() const {
-    const bool may_be_stepped = bit(v.s.mdscr_el1, 0);  // SS; asked here because nearly always it is clear
-    return fp_trapped(v.s) || v.s.il != 0 || (may_be_stepped && v.software_step_active()) || v.debug.may_break(v.s.pc);
+    return fp_trapped(v.s) || v.s.il != 0 || v.software_step_active() || v.debug.may_break(v.s.pc);
 }
 
 /// Reads the instruction at PC into `insn`, or takes the exception that comes in its place.
@@ -182,12 +182,6 @@ std::optional<Exec> Engine::Impl::fetch(u32& insn) {
     return std::nullopt;
 }
 
-/// LDXR, LDXP and their acquiring forms; not CASP, which fills a gap between them.
-constexpr bool is_load_exclusive(u32 insn) {
-    const bool pair = bit(insn, 21);
-    return (insn & 0x3FC00000) == 0x08400000 && (!pair || bit(insn, 31));
-}
-
 Exec Engine::Impl::step(OpTrace* trace) {
     v.s.pc = branch_address(v.s);
     if (trace != nullptr) {
@@ -207,7 +201,8 @@ Exec Engine::Impl::step(OpTrace* trace) {
     const Exec result = trace != nullptr ? execute_traced(row, insn, *trace) : execute(row, insn);
     if (stepping && result != Exec::exception) {
         v.s.ss = 0;  // active-not-pending becomes active-pending
-        v.stepped = is_load_exclusive(insn) ? Stepped::load_exclusive : Stepped::instruction;
+        const bool exclusive = row != nullptr && std::string_view(row->id).starts_with("load_exclusive");
+        v.stepped = exclusive ? Stepped::load_exclusive : Stepped::instruction;
     }
     return result;
 }

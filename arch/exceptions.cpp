@@ -201,10 +201,6 @@ Exec Vcpu::exception_return() {
     return Exec::exception;
 }
 
-bool Vcpu::software_step_active() const {
-    return bit(s.mdscr_el1, kMdscrSs) && debug_exceptions_enabled(s, s.el, (s.daif & kDaifD) != 0);
-}
-
 void Vcpu::switch_el(u8 el, u8 sp_sel) {
     const bool to_sp_el1 = el == 1 && sp_sel != 0;
     const bool from_sp_el1 = s.el == 1 && s.sp_sel != 0;

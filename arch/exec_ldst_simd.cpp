@@ -8,7 +8,6 @@
 #include "arch/addressing.h"
 #include "arch/decode_section.h"
 #include "arch/ldst_access.h"
-#include "arch/mmu_impl.h"
 
 namespace vmm::arch {
 
@@ -42,29 +41,6 @@ struct StoreFp {
         return v.write(va, static_cast<T>(v.s.v[rt].lo));
     }
 };
-
-/// Takes the alignment fault of misaligned Q registers, if there is one: with SCTLR_EL1.A, or on Device memory. Any other
-/// fault is left to the access. Each register is accessed as two halves, whose own checks only ask for 8 bytes.
-[[gnu::noinline]] bool quadword_alignment_fault(Vcpu& v, u64 va, u64 size, AccessType type) {
-    bool faults = v.mmu().impl().check_alignment;
-    for (u64 at = va; !faults && at < va + size; at = (at & kPageMask) + kPageSize) {
-        const Translation page = v.mmu().translate(at, type, v.s.el == 1);
-        if (!page.ok) {
-            return false;
-        }
-        faults = page.device;
-    }
-    if (faults) {
-        v.data_abort(va, fsc::kAlignment, type == AccessType::write);
-    }
-    return faults;
-}
-
-/// Whether `size` bytes of Q registers may be accessed as far as alignment goes; if not, the fault was taken.
-[[gnu::always_inline]] inline bool quadwords_allowed(Vcpu& v, u64 va, u64 size, AccessType type) {
-    return is_aligned(va, 16) || cached_host(v, va, size, type) != nullptr ||
-           !quadword_alignment_fault(v, va, size, type);
-}
 
 struct LdrQ {
     static constexpr unsigned kScale = 4;

@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "arch/debug_hook.h"
+#include "arch/ldst_access.h"
 #include "arch/mmu_impl.h"
 
 namespace vmm::arch {
@@ -459,6 +460,21 @@ u8* Vcpu::host_for_atomic(u64 va, unsigned size, AccessType type, AccessKind kin
     }
     fill_first_level(*this, request, *found.page, privilege, host_page);
     return host_page + (va & ~kPageMask);
+}
+
+bool quadword_alignment_fault(Vcpu& v, u64 va, u64 size, AccessType type) {
+    bool faults = v.mmu().impl().check_alignment;
+    for (u64 at = va; !faults && at < va + size; at = (at & kPageMask) + kPageSize) {
+        const Translation page = v.mmu().translate(at, type, v.s.el == 1);
+        if (!page.ok) {
+            return false;
+        }
+        faults = page.device;
+    }
+    if (faults) {
+        v.data_abort(va, fsc::kAlignment, type == AccessType::write);
+    }
+    return faults;
 }
 
 }  // namespace vmm::arch
