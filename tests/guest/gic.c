@@ -1,17 +1,9 @@
-// The GIC as its registers show it: random operations, and after each a line with what can be seen. gic.py runs this on vmm
+// The GIC as its registers show it: random operations, and after each a line with what can be seen. peer.py runs this on vmm
 // and on QEMU and compares. Kernel parameters: gic.seed=N, gic.count=N.
 //
 // SGIs, and SPIs that no device has, made pending by software. Nothing is taken as an exception: ISR_EL1 says what would be.
 // What is UNPREDICTABLE is left out: an EOI that is not of the interrupt acknowledged last, DIR of what is not active.
 #include "guest_c.h"
-
-#ifdef REFERENCE_QEMU
-#define GICD 0x08000000ull
-#define GICR(cpu) (0x080A0000ull + (cpu)*0x20000ull)
-#else
-#define GICD 0x3FFF0000ull
-#define GICR(cpu) (GICD - (MAX_CPUS - (cpu)) * 0x20000ull)
-#endif
 
 // Words, by their offset.
 #define GICD_CTLR 0x000
@@ -25,25 +17,13 @@
 #define IPRIORITYR 0x400
 #define IROUTER 0x6000
 #define GICR_WAKER 0x014
-#define SGI_FRAME 0x10000
 #define SPI_WORD 4     // the second word of each array: INTIDs 32 to 63
 #define FIRST_SPI 40u  // eight of them
 #define SPI_MASK 0x0000FF00u
 #define SPURIOUS 1023u
 
-#define READ_SYSTEM(name)                                       \
-    __extension__({                                             \
-        u64 v_;                                                 \
-        __asm__ volatile("mrs %0, " name : "=r"(v_)::"memory"); \
-        v_;                                                     \
-    })
-#define WRITE_SYSTEM(name, value) __asm__ volatile("msr " name ", %0\n isb" ::"r"((u64)(value)) : "memory")
-#define ICC_PMR "s3_0_c4_c6_0"
 #define ICC_DIR "s3_0_c12_c11_1"
 #define ICC_RPR "s3_0_c12_c11_3"
-#define ICC_SGI1R "s3_0_c12_c11_5"
-#define ICC_IAR1 "s3_0_c12_c12_0"
-#define ICC_EOIR1 "s3_0_c12_c12_1"
 #define ICC_HPPIR1 "s3_0_c12_c12_2"
 #define ICC_BPR1 "s3_0_c12_c12_3"
 #define ICC_CTLR "s3_0_c12_c12_4"
@@ -58,26 +38,6 @@ static volatile u32* word(u64 base, u32 offset) {
 }
 
 // ── Lines ──
-
-static char line[256];
-static u32 length;
-
-static void put(const char* text) {
-    while (*text != 0) {
-        line[length++] = *text++;
-    }
-}
-
-static void put_hex(u64 number) {
-    int shift = 60;
-    while (shift > 0 && number >> shift == 0) {
-        shift -= 4;
-    }
-    line[length++] = ' ';
-    for (; shift >= 0; shift -= 4) {
-        line[length++] = "0123456789abcdef"[number >> shift & 15];
-    }
-}
 
 // What can be seen without changing it, and ends the line.
 static void put_state(void) {
@@ -101,10 +61,7 @@ static void put_state(void) {
     put(" active");
     put_hex(*word(GICR(0) + SGI_FRAME, ISACTIVER) & 0xFFFF);
     put_hex(*word(GICD, ISACTIVER + SPI_WORD) & SPI_MASK);
-    put("\n");
-    line[length] = 0;
-    print(line);
-    length = 0;
+    end_line();
 }
 
 // ── Operations ──

@@ -175,3 +175,38 @@ void print_padded(const char* text, u32 width) {
         print(" ");
     }
 }
+
+static char line[512];
+static u32 line_length;
+
+void put(const char* text) {
+    while (*text != 0) {
+        line[line_length++] = *text++;
+    }
+}
+
+void put_hex(u64 number) {
+    int shift = 60;
+    while (shift > 0 && number >> shift == 0) {
+        shift -= 4;
+    }
+    line[line_length++] = ' ';
+    for (; shift >= 0; shift -= 4) {
+        line[line_length++] = "0123456789abcdef"[number >> shift & 15];
+    }
+}
+
+void end_line(void) {
+    line[line_length++] = '\n';
+    line[line_length] = 0;
+    print(line);
+    line_length = 0;
+}
+
+u32 line_mark(void) {
+    return line_length;
+}
+
+void take_back(u32 mark) {
+    line_length = mark;
+}

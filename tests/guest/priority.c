@@ -152,25 +152,9 @@ static void enter(const struct reasons* r) {
 
 // ── Lines ──
 
-static char line[160];
-static u32 length;
-
-static void put_hex(u64 number) {
-    int shift = 60;
-    while (shift > 0 && number >> shift == 0) {
-        shift -= 4;
-    }
-    line[length++] = ' ';
-    for (; shift >= 0; shift -= 4) {
-        line[length++] = "0123456789abcdef"[number >> shift & 15];
-    }
-}
-
 static void run(const struct reasons* r) {
     enter(r);
-    for (const char* name = names[r->op]; *name != 0; ++name) {
-        line[length++] = *name;
-    }
+    put(names[r->op]);
     const u32 fields[] = {r->el,         r->code, r->misaligned_pc, r->illegal, r->step,
                           r->fp_trapped, r->data, r->offset,        r->check};
     for (u32 i = 0; i < sizeof(fields) / sizeof(fields[0]); ++i) {
@@ -181,10 +165,7 @@ static void run(const struct reasons* r) {
     put_hex(class >= 0x20 && class <= 0x25 ? state.far : 0);
     put_hex(state.elr - state.pc);
     put_hex(state.after_spsr >> 20 & 3);
-    line[length++] = '\n';
-    line[length] = 0;
-    print(line);
-    length = 0;
+    end_line();
 }
 
 // All that data accesses may run into; where the instruction is not reached anyway, only the least and the most.

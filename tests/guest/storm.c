@@ -5,13 +5,6 @@
 // translation. CMakeLists.txt says how it runs. Ends with PASS, or FAIL after what was wrong.
 #include "guest_c.h"
 
-#ifdef REFERENCE_QEMU
-#define GICD 0x08000000ull
-#define GICR(cpu) (0x080A0000ull + (cpu)*0x20000ull)
-#else
-#define GICD 0x3FFF0000ull
-#define GICR(cpu) (GICD - (MAX_CPUS - (cpu)) * 0x20000ull)
-#endif
 #define AFFINITY_INFO 0xC4000004
 #define IS_ON 0
 #define IS_OFF 1
@@ -19,17 +12,6 @@
 #define ALREADY_ON (-4)
 #define ON_PENDING (-5)
 
-#define READ_SYSTEM(name)                                       \
-    __extension__({                                             \
-        u64 v_;                                                 \
-        __asm__ volatile("mrs %0, " name : "=r"(v_)::"memory"); \
-        v_;                                                     \
-    })
-#define WRITE_SYSTEM(name, value) __asm__ volatile("msr " name ", %0\n isb" ::"r"((u64)(value)) : "memory")
-#define ICC_IAR1 "s3_0_c12_c12_0"
-#define ICC_EOIR1 "s3_0_c12_c12_1"
-#define ICC_SGI1R "s3_0_c12_c11_5"
-#define ICC_PMR "s3_0_c4_c6_0"
 
 // What a CPU is switched on for.
 enum { FOR_CYCLE = 1, FOR_RACE, FOR_DRIVING, FOR_SGIS, FOR_PRIORITIES, FOR_TRANSLATION };

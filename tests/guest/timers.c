@@ -2,24 +2,18 @@
 // Of the first of four CPUs. Runs on vmm and, as a check of the test, on QEMU. Ends with PASS, or FAIL after what was wrong.
 #include "guest_c.h"
 
-#ifdef REFERENCE_QEMU
-#define GICR 0x080A0000ull
-#else
-#define GICR (0x3FFF0000ull - MAX_CPUS * 0x20000ull)
-#endif
 #define VIRTUAL_INTID 27u
 #define PHYSICAL_INTID 30u
 #define ENABLE 1u
 #define IMASK 2u
 #define ISTATUS 4u
 
-#define READ_SYSTEM(name)                                             \
-    __extension__({                                                   \
-        u64 v_;                                                       \
-        __asm__ volatile("isb\n mrs %0, " name : "=r"(v_)::"memory"); \
-        v_;                                                           \
+// As it is now, not before what stands before it.
+#define READ_NOW(name)                        \
+    __extension__({                           \
+        __asm__ volatile("isb" ::: "memory"); \
+        READ_SYSTEM(name);                    \
     })
-#define WRITE_SYSTEM(name, value) __asm__ volatile("msr " name ", %0\n isb" ::"r"((u64)(value)) : "memory")
 
 static u32 wrong;
 
@@ -48,22 +42,22 @@ struct timer {
 
 #define ACCESSORS(timer, counter)                \
     static u64 timer##_count(void) {             \
-        return READ_SYSTEM(#counter "_el0");     \
+        return READ_NOW(#counter "_el0");        \
     }                                            \
     static u64 timer##_control(void) {           \
-        return READ_SYSTEM(#timer "_ctl_el0");   \
+        return READ_NOW(#timer "_ctl_el0");      \
     }                                            \
     static void timer##_set_control(u64 value) { \
         WRITE_SYSTEM(#timer "_ctl_el0", value);  \
     }                                            \
     static u64 timer##_compare(void) {           \
-        return READ_SYSTEM(#timer "_cval_el0");  \
+        return READ_NOW(#timer "_cval_el0");     \
     }                                            \
     static void timer##_set_compare(u64 value) { \
         WRITE_SYSTEM(#timer "_cval_el0", value); \
     }                                            \
     static u64 timer##_value(void) {             \
-        return READ_SYSTEM(#timer "_tval_el0");  \
+        return READ_NOW(#timer "_tval_el0");     \
     }                                            \
     static void timer##_set_value(u64 value) {   \
         WRITE_SYSTEM(#timer "_tval_el0", value); \
@@ -79,12 +73,12 @@ ACCESSORS(cntp, cntpct)
 static const struct timer timers[] = {TIMER(cntv, VIRTUAL_INTID), TIMER(cntp, PHYSICAL_INTID)};
 
 static u32 pending(const struct timer* timer) {
-    return *(volatile u32*)(GICR + 0x10200) >> timer->intid & 1;  // GICR_ISPENDR0, a level
+    return *(volatile u32*)(GICR(0) + SGI_FRAME + 0x200) >> timer->intid & 1;  // GICR_ISPENDR0, a level
 }
 
 // Whether the line comes to be `level` within a tenth of a second: a timer's output may take its time.
 static u32 comes(const struct timer* timer, u32 level) {
-    const u64 end = timer->count() + READ_SYSTEM("cntfrq_el0") / 10;
+    const u64 end = timer->count() + READ_NOW("cntfrq_el0") / 10;
     while (pending(timer) != level) {
         if (timer->count() > end) {
             return 0;
@@ -123,7 +117,7 @@ static void test_conditions(const struct timer* timer) {
 }
 
 static void test_expiry(const struct timer* timer) {
-    const u64 ticks = READ_SYSTEM("cntfrq_el0") / 500;
+    const u64 ticks = READ_NOW("cntfrq_el0") / 500;
     timer->set_compare(timer->count() + ticks);
     timer->set_control(ENABLE);
     const u64 end = timer->compare() + 50 * ticks;
@@ -247,7 +241,7 @@ void guest_begin(void) {}
 void guest_cpu(u32 self, u64 context) {
     (void)self;
     (void)context;
-    *(volatile u32*)(GICR + 0x14) &= ~2u;  // GICR_WAKER
+    *(volatile u32*)(GICR(0) + 0x14) &= ~2u;  // GICR_WAKER
     for (u32 i = 0; i < 2; ++i) {
         test_conditions(&timers[i]);
         test_expiry(&timers[i]);

@@ -95,33 +95,6 @@ __asm__(
 
 // ── Lines ──
 
-static char line[512];
-static u32 line_length;
-
-static void put(const char* text) {
-    while (*text != 0) {
-        line[line_length++] = *text++;
-    }
-}
-
-static void put_hex(u64 number) {
-    int shift = 60;
-    while (shift > 0 && number >> shift == 0) {
-        shift -= 4;
-    }
-    line[line_length++] = ' ';
-    for (; shift >= 0; shift -= 4) {
-        line[line_length++] = "0123456789abcdef"[number >> shift & 15];
-    }
-}
-
-static void end_line(void) {
-    line[line_length++] = '\n';
-    line[line_length] = 0;
-    print(line);
-    line_length = 0;
-}
-
 void print_perm_line(u32 leaf, u32 table, const char* outcomes) {
     put("perm");
     put_hex(leaf);
@@ -325,9 +298,9 @@ static void put_other(const struct test_case* test, u32 op, u32 flags) {
     write_tables(test, 0);
     access(&other, op);
     put_outcome(op);
-    const u32 length = line_length;
+    const u32 mark = line_mark();
     put_stores(test->va);  // for the frames' sake
-    line_length = length;
+    take_back(mark);
 }
 
 void run_case(const struct test_case* test) {
