@@ -194,10 +194,11 @@ void Mmu::Impl::update_context() {
 // ── Lookup and refill ──────────────────────────────────────────────────────────────────────────────────────
 
 PageLookup Mmu::Impl::lookup_flat(u64 va, AccessType type) {
-    if ((va >> kPhysicalBits) != 0) {
+    const u64 pa = va - mm::tag_of(half_of(va), va);
+    if ((pa >> kPhysicalBits) != 0) {
         return {nullptr, fsc::kAddressSize, false};
     }
-    flat.pa_page = va & kPageMask;
+    flat.pa_page = pa & kPageMask;
     flat.permissions = 0xFFFF;
     flat.device = type != AccessType::fetch;  // Device-nGnRnE, MAIR encoding 0
     flat.attr = 0;
@@ -420,8 +421,9 @@ AtResult Mmu::address_translation(u64 va, AtKind kind, bool is_write) {
     const auto fault = [](u8 code) { return AtResult{kRes1 | u64{code} << 1 | 1}; };
     Impl& m = *impl_;
     if (!m.enabled) {
-        return (va >> kPhysicalBits) != 0 ? fault(fsc::kAddressSize)
-                                          : AtResult{(va & kPageMask) | kRes1 | kOuterShareable << 7};
+        const u64 pa = va - mm::tag_of(m.half_of(va), va);
+        return (pa >> kPhysicalBits) != 0 ? fault(fsc::kAddressSize)
+                                          : AtResult{(pa & kPageMask) | kRes1 | kOuterShareable << 7};
     }
     const mm::WalkResult result = m.walk(va, true);
     if (result.fault == mm::WalkFault::external_abort) {

@@ -117,7 +117,8 @@ u64 RangeWalk::add_similar(const WalkResult& first, u64 va, u64 to) {
 
 u64 RangeWalk::add(u64 from, u64 to) {
     if (!regime_.enabled) {
-        return add_flat(from, to);
+        const u64 tag = tag_of(regime_.params, from);
+        return add_flat(from - tag, to - tag) + tag;
     }
     // Growing would copy the copies. What blocks make unnecessary is never touched.
     tables_.reserve(tables_.size() + (to - from) / kTableSpan + kMostLevels + 1);

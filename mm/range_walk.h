@@ -16,7 +16,7 @@ namespace vmm::mm {
 
 /// How a range is translated: one half of a translation regime at one moment.
 struct RangeRegime {
-    bool enabled = false;         // false: virtual addresses are physical ones
+    bool enabled = false;         // false: virtual addresses, but for tags, are physical ones
     bool hardware_dirty = false;  // pages with DBM set are writable
     WalkParams params;
 

@@ -38,6 +38,11 @@ struct WalkParams {
     friend bool operator==(const WalkParams&, const WalkParams&) = default;
 };
 
+/// The tag of `va`: what is no part of the address where the top byte is ignored. Arm ARM D8.8.
+constexpr u64 tag_of(const WalkParams& params, u64 va) {
+    return params.top_byte_ignored ? va & u64{0xFF} << 56 : 0;
+}
+
 enum class WalkFault : u8 {
     none,
     translation,

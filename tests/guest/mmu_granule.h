@@ -135,6 +135,7 @@ guest_main:
     map_slot S_LAST, F_DATA, NORMAL_PAGE
     map_slot S_DEVICE, F_DATA, (DESC_PAGE | DESC_AF | DESC_DEVICE | DESC_PXN | DESC_UXN)
     map_slot S_TOO_HIGH, F_DATA, (NORMAL_PAGE | (1 << 40))
+    bl test_translation_off
     bl paging_on
 
     bl test_faults
@@ -169,6 +170,34 @@ user_code_end:
 #define USER_LOAD 0x10
 #define USER_RET 0x20
 #define USER_STORE 0x30
+
+// Without translation a tag is part of the address, unless the top byte is ignored.
+test_translation_off:
+    stp x29, x30, [sp, #-16]!
+    msr tcr_el1, xzr
+    isb
+    frame x9, F_DATA
+    reads DATA_VALUE
+    movk x9, #0x5A00, lsl #48
+    read_faults (DATA_ABORT | ADDRESS_SIZE)
+    mov64 x10, TCR_TBI0
+    msr tcr_el1, x10
+    isb
+    reads DATA_VALUE
+    at s1e1r, x9
+    isb
+    mrs x10, par_el1
+    frame x11, F_DATA
+    sub x10, x10, x11
+    check_bits x10, ((1 << 48) - (1 << 12) + 1), 0      // PA and F
+    movk x9, #0x5A40, lsl #48
+    read_faults (DATA_ABORT | ADDRESS_SIZE)
+    movk x9, #0x5A80, lsl #48                           // a matter of TBI1
+    read_faults (DATA_ABORT | ADDRESS_SIZE)
+    msr tcr_el1, xzr
+    isb
+    ldp x29, x30, [sp], #16
+    ret
 
 // Permissions and translation faults, their levels and addresses.
 test_faults:

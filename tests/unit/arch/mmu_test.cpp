@@ -180,6 +180,14 @@ TEST_CASE("mmu: translation disabled") {
     CHECK(fetch.pa == kPa);
     CHECK_FALSE(fetch.device);
     CHECK(b.v().mmu().translate(kPa, AccessType::read, true).device);
+
+    const u64 tagged = kPa | u64{0x5A} << 56;
+    CHECK(b.read_fault(tagged) == (kSame | 0x00));
+    b.sys(3, 0, 2, 0, 2, b.v().s.tcr_el1 | u64{1} << 37);  // TBI0
+    CHECK(b.read_fault(tagged) == 0);
+    CHECK(b.last == 77);
+    CHECK(b.read_fault(tagged | u64{1} << 54) == (kSame | 0x00));
+    CHECK(b.read_fault(tagged | u64{1} << 55) == (kSame | 0x00));  // TBI1's
 }
 
 TEST_CASE("mmu: PAN, UAO and unprivileged accesses") {
