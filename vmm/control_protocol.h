@@ -6,15 +6,11 @@
 #include <string>
 #include <string_view>
 
-#include <nlohmann/json.hpp>
-
 #include "spe/profiling_unit.h"
 #include "vmm/base/result.h"
+#include "vmm/json.h"
 
 namespace vmm {
-
-/// Members in the order they were added.
-using Json = nlohmann::ordered_json;
 
 enum class ControlCommand : u8 { info, stat, stop, pause, resume, debug, balloon, spe_stop, spe_resume };
 

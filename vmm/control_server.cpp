@@ -10,6 +10,8 @@
 #include <array>
 #include <utility>
 
+#include <nlohmann/json.hpp>
+
 namespace vmm {
 
 namespace {

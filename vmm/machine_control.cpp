@@ -1,4 +1,6 @@
 // What a machine does when it is asked through its control socket.
+#include <nlohmann/json.hpp>
+
 #include "vmm/base/log.h"
 #include "vmm/machine.h"
 

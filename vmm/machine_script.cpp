@@ -1,6 +1,8 @@
 // How a machine that runs commands for its user begins and ends.
 #include <cstdio>
 
+#include <nlohmann/json.hpp>
+
 #include "vmm/gdb/stub.h"
 #include "vmm/guest_files.h"
 #include "vmm/machine.h"

@@ -8,6 +8,8 @@
 #include <fstream>
 #include <iterator>
 
+#include <nlohmann/json.hpp>
+
 #include "vmm/base/log.h"
 #include "vmm/machine.h"
 

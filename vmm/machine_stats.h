@@ -6,7 +6,7 @@
 
 #include "mm/pin_manager.h"
 #include "spe/profiling_unit.h"
-#include "vmm/control_protocol.h"
+#include "vmm/json.h"
 
 namespace vmm {
 

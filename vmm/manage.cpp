@@ -5,6 +5,8 @@
 #include <array>
 #include <cstdio>
 
+#include <nlohmann/json.hpp>
+
 #include "vmm/control_socket.h"
 
 namespace vmm {

@@ -5,10 +5,12 @@
 #include <optional>
 #include <string>
 
+#include <nlohmann/json.hpp>
+
 #include "vmm/config.h"
 #include "vmm/console_watch.h"
-#include "vmm/control_protocol.h"
 #include "vmm/guest_channel.h"
+#include "vmm/json.h"
 #include "vmm/run_end.h"
 
 namespace vmm {

@@ -5,6 +5,8 @@
 
 #include <cerrno>
 
+#include <nlohmann/json.hpp>
+
 #include "tests/fuzz/fuzz_input.h"
 #include "tests/fuzz/host_files.h"
 #include "tests/fuzz/target.h"

@@ -1,6 +1,7 @@
 #include "vmm/control_protocol.h"
 
 #include <catch2/catch.hpp>
+#include <nlohmann/json.hpp>
 
 #include "vmm/control_socket.h"
 #include "vmm/run_control.h"
