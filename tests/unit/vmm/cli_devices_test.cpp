@@ -57,7 +57,7 @@ TEST_CASE("cli: console ports") {
     CHECK((config.console_ports[0].name == "log" && config.console_ports[0].path == "/tmp/a,b" && !config.console_ports[0].socket));
     CHECK((config.console_ports[1].path == "/run/agent" && config.console_ports[1].socket));
     for (const std::string& text : {std::string("log"), std::string("log,"), std::string(",file"), std::string("a/b,file"),
-                                    std::string("..,file"), std::string("a,unix:"), std::string(65, 'a') + ",file"}) {
+                                    std::string("..,file"), std::string("a,unix:"), std::string(65, 'a').append(",file")}) {
         MachineConfig other;
         raw.console_ports = {text};
         const auto parsed = parse_device_options(raw, other);
