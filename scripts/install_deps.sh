@@ -13,7 +13,7 @@ build_packages="
     gcc-aarch64-linux-gnu linux-libc-dev-arm64-cross"
 
 test_packages="
-    clang libclang-rt-14-dev llvm ccache make python3 python3-jsonschema cpio xz-utils device-tree-compiler
+    clang libclang-rt-14-dev lld llvm ccache make python3 python3-jsonschema cpio xz-utils device-tree-compiler
     gcc-aarch64-linux-gnu binutils-aarch64-linux-gnu libc6-dev-arm64-cross
     qemu-user qemu-system-arm qemu-utils e2fsprogs libvixl-dev linux-perf valgrind slurm-wlm bash-completion man-db gdb-multiarch"
 
