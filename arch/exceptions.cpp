@@ -62,7 +62,6 @@ Exec enter(Vcpu& v, Vector vector, u64 return_address) {
 
 Exec synchronous(Vcpu& v, u64 esr, u64 return_address) {
     v.s.esr_el1 = esr;
-    ++v.exceptions_taken;
     if (v.trace() != nullptr) [[unlikely]] {
         v.trace()->exception = true;
     }

@@ -30,7 +30,11 @@ enum class AtKind : u8 {
 /// Outcome of an AT instruction.
 struct AtResult {
     u64 par = 0;   // the value of PAR_EL1, unless
-    u8 abort = 0;  // the walk was aborted externally: then AT takes a data abort with this fault status code (D8.10)
+    u8 abort = 0;  // the walk was aborted externally: then AT takes a data abort with this fault status code (D8.15.1.3)
+
+    bool failed() const { return abort != 0 || bit(par, 0); }
+    /// Of what failed.
+    u8 fault_status() const { return abort != 0 ? abort : static_cast<u8>(bits(par, 6, 1)); }
 };
 
 /// TLB maintenance operations, as one PE applies them.

@@ -40,10 +40,12 @@ void clean(void*, Vcpu& v, u64 va) {
     static_cast<void>(translate_operand(v, va, AccessType::read, ignored));
 }
 
-/// DC IVAC needs write permission.
+/// DC IVAC needs write permission but, like AT, marks no page dirty (D8.5.2.2).
 void invalidate_data(void*, Vcpu& v, u64 va) {
-    Translation ignored;
-    static_cast<void>(translate_operand(v, va, AccessType::write, ignored));
+    const AtResult result = v.mmu().address_translation(va, AtKind::el1, true);
+    if (result.failed()) {
+        v.data_abort(va, result.fault_status(), true, true);
+    }
 }
 
 void by_set_way(void*, Vcpu&, u64) {}

@@ -229,7 +229,7 @@ def cache_maintenance(case: Case) -> Case:
     match = SYNDROME.search(case.others[case.others.find(" ", 4):])
     fails = match is not None and int(match[1], 16) & 0x3F != 0x10
     outcome = f"esr {int(match[1], 16) | 0x140:x} far {match[2]} at 0" if fails else "ok 0"
-    return dataclasses.replace(case, outcome=outcome, effects=case.marks(case.op == "ivac" and not fails))
+    return dataclasses.replace(case, outcome=outcome, effects=case.marks(False))
 
 
 def shareability(case: Case) -> Case:
@@ -331,15 +331,15 @@ DEVIATIONS = [
     Deviation("Device memory may be accessed misaligned, and zeroed",
               "B2.8.2, DC ZVA: alignment faults.", device_alignment),
     Deviation("AT of a write marks the page dirty",
-              "D8.5.2: it is no write.", dirty_by_at),
+              "D8.5.2.2: it never does.", dirty_by_at),
     Deviation("a page with DBM that is clean counts as read-only for fetches",
-              "D8.4.1: with dirty state by hardware, AP[2] is effectively 0, so WXN and the rule for EL0-writable pages apply.",
+              "D8.5.2.2: for WXN, and for privileged execution of what EL0 may write, it counts as writable.",
               never_executed),
     Deviation("the access flag is not set by an access that takes a permission fault",
               "D8.5.1: it may be.", access_flag),
     Deviation("cache maintenance by VA does nothing, CVAP reports no maintenance",
-              "D8.4, C5.3: translation and access flag faults, and permission faults (IVAC at EL1: of a write; EL0: of a read), "
-              "with ISS.CM and WnR set. QEMU has no caches.", cache_maintenance),
+              "D8.15.3, C5.3: translation and access flag faults, and permission faults (IVAC at EL1: of a write, but no page gets "
+              "dirty, D8.5.2.2; EL0: of a read), with ISS.CM and WnR set. QEMU has no caches.", cache_maintenance),
     Deviation("atomics and exclusives where nothing answers: an external abort",
               "B2.9, ESR_EL1.DFSC 0b110101: what memory they are supported for is the implementation's.", no_atomics),
     Deviation("of two pages, the first is accessed before the second is translated, and FAR_EL1 may be below the address",

@@ -233,11 +233,21 @@ TEST_CASE("mmu: hardware access flag and dirty state") {
         b.sys(3, 0, 2, 0, 2, b.v().s.tcr_el1 | u64{1} << 39);
         CHECK(b.write_fault<u8>(kVa, 1) == (kSame | 0x0F));
         CHECK(b.load(at) == (clean | kAf));
+        const u64 before = b.v().exceptions_taken;
+        b.sys(1, 0, 7, 6, 1, kVa);  // DC IVAC
+        CHECK(b.v().exceptions_taken == before + 1);
+        CHECK((b.v().s.esr_el1 & 0x1FF) == (1 << 8 | 1 << 6 | 0x0F));
     }
     SECTION("HA and HD") {
         b.sys(3, 0, 2, 0, 2, b.v().s.tcr_el1 | u64{3} << 39);
         CHECK(b.read_fault(kVa) == 0);
         CHECK(b.load(at) == (clean | kAf));  // reading does not dirty
+        const u64 before = b.v().exceptions_taken;
+        b.sys(1, 0, 7, 6, 1, kVa);   // DC IVAC
+        b.sys(1, 0, 7, 8, 1, kVa);   // AT S1E1W
+        CHECK((b.mrs(3, 0, 7, 4, 0) & 1) == 0);
+        CHECK(b.v().exceptions_taken == before);
+        CHECK(b.load(at) == (clean | kAf));  // nor do they, for which it counts as writable
         CHECK(b.read_fault(kVa) == 0);
         CHECK(b.write_fault<u64>(kVa + 8, 42) == 0);
         CHECK(b.load(at) == ((clean | kAf) & ~kReadOnly));
