@@ -125,7 +125,11 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     using namespace vmm::fuzz;
     using namespace vmm::devices::p9;
     static const Confined folders;
-    FuzzInput in({data, size});
+    const std::span<const vmm::u8> input(data, size);
+    if (text_of(input).find(Confined::kSecret) != std::string_view::npos) {
+        return 0;  // libFuzzer learns what is compared: this input has the secret from the check in ask(), not from the server
+    }
+    FuzzInput in(input);
     folders.begin();
     auto folder = HostFolder::open(folders.inside().string(), in.below(4) == 3);
     VMM_CHECK(folder.has_value());
