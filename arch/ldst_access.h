@@ -28,15 +28,16 @@ namespace vmm::arch {
     return v.host_for_atomic(va, size, type, kind);
 }
 
-/// Takes the alignment fault of `size` bytes of misaligned Q registers at `va`, if there is one: with SCTLR_EL1.A, or on Device
-/// memory. Any other fault is left to the access. Each register is accessed as two halves, whose own checks only ask for
-/// 8 bytes. (memory_access.cpp)
-[[nodiscard]] bool quadword_alignment_fault(Vcpu& v, u64 va, u64 size, AccessType type);
+/// Takes the alignment fault of misaligned registers of `element` bytes (a power of two), `size` bytes together, from `va`
+/// on, if there is one: with SCTLR_EL1.A, or on Device memory, whoever may access it. Any other fault is left to the access.
+/// (memory_access.cpp)
+[[nodiscard]] bool register_alignment_fault(Vcpu& v, u64 va, u64 size, AccessType type, unsigned element);
 
-/// Whether `size` bytes of Q registers may be accessed as far as alignment goes; if not, the fault was taken.
+/// Whether `size` bytes of Q registers may be accessed as far as alignment goes; if not, the fault was taken. Each is accessed
+/// as two halves, whose own checks only ask for 8 bytes.
 [[gnu::always_inline]] inline bool quadwords_allowed(Vcpu& v, u64 va, u64 size, AccessType type) {
     return is_aligned(va, 16) || cached_host(v, va, size, type) != nullptr ||
-           !quadword_alignment_fault(v, va, size, type);
+           !register_alignment_fault(v, va, size, type, 16);
 }
 
 /// Two consecutive values of T (u32 or u64), each single-copy atomic where aligned. False after having taken

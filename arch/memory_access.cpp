@@ -128,11 +128,11 @@ PageLookup access_page(Vcpu& v, const Request& request, u64 va, Privilege privil
     if (v.trace() != nullptr && first) [[unlikely]] {
         record(v, request, found, refill);
     }
-    if (found.page == nullptr) [[unlikely]] {
-        refuse(v, request, va, found.fsc, privilege);
-    } else if (misaligned && found.page->device) [[unlikely]] {
+    if (misaligned && found.device) [[unlikely]] {  // before permission faults, D8.15.5
         refuse(v, request, request.va, fsc::kAlignment, privilege);
         found.page = nullptr;
+    } else if (found.page == nullptr) [[unlikely]] {
+        refuse(v, request, va, found.fsc, privilege);
     }
     return found;
 }
@@ -299,6 +299,11 @@ bool must_probe_pair(Vcpu& v, u64 va) {
     return !misaligned && (((va ^ (va + 15)) & kPageMask) != 0 || v.debug.may_watch(va));
 }
 
+/// Whether both halves may be accessed, where that must be known before the first is; if not, the fault was taken.
+bool pair_allowed(Vcpu& v, u64 va, AccessType type, AccessKind kind) {
+    return !must_probe_pair(v, va) || (!register_alignment_fault(v, va, 16, type, 8) && v.probe_access(va, 16, type, kind));
+}
+
 }  // namespace
 
 bool Vcpu::read_slow(u64 va, unsigned size, u64& value, AccessKind kind) {
@@ -370,7 +375,7 @@ bool Vcpu::read_pair(u64 va, u64& first, u64& second, AccessKind kind) {
     if (debugger_refuses(*this, va, 16, AccessType::read)) [[unlikely]] {
         return false;
     }
-    if (must_probe_pair(*this, va) && !probe_access(va, 16, AccessType::read, kind)) {
+    if (!pair_allowed(*this, va, AccessType::read, kind)) {
         return false;
     }
     return read_slow(va, 8, first, kind) && read_slow(va + 8, 8, second, kind);
@@ -387,7 +392,7 @@ bool Vcpu::write_pair(u64 va, u64 first, u64 second, AccessKind kind) {
     if (debugger_refuses(*this, va, 16, AccessType::write)) [[unlikely]] {
         return false;
     }
-    if (must_probe_pair(*this, va) && !probe_access(va, 16, AccessType::write, kind)) {
+    if (!pair_allowed(*this, va, AccessType::write, kind)) {
         return false;
     }
     return write_slow(va, 8, first, kind) && write_slow(va + 8, 8, second, kind);
@@ -462,17 +467,22 @@ u8* Vcpu::host_for_atomic(u64 va, unsigned size, AccessType type, AccessKind kin
     return host_page + (va & ~kPageMask);
 }
 
-bool quadword_alignment_fault(Vcpu& v, u64 va, u64 size, AccessType type) {
+bool register_alignment_fault(Vcpu& v, u64 va, u64 size, AccessType type, unsigned element) {
+    if (is_aligned(va, element)) {
+        return false;
+    }
+    u64 at = va;
     bool faults = v.mmu().impl().check_alignment;
-    for (u64 at = va; !faults && at < va + size; at = (at & kPageMask) + kPageSize) {
-        const Translation page = v.mmu().translate(at, type, v.s.el == 1);
-        if (!page.ok) {
+    for (u64 page = va; !faults && page < va + size; page = (page & kPageMask) + kPageSize) {
+        const Translation translation = v.mmu().translate(page, type, v.s.el == 1);
+        if (!translation.ok && !translation.device) {
             return false;
         }
-        faults = page.device;
+        faults = translation.device;
+        at = va + align_down(page - va, element);
     }
     if (faults) {
-        v.data_abort(va, fsc::kAlignment, type == AccessType::write);
+        v.data_abort(at, fsc::kAlignment, type == AccessType::write);
     }
     return faults;
 }

@@ -202,7 +202,7 @@ PageLookup Mmu::Impl::lookup_flat(u64 va, AccessType type) {
     flat.permissions = 0xFFFF;
     flat.device = type != AccessType::fetch;  // Device-nGnRnE, MAIR encoding 0
     flat.attr = 0;
-    return {&flat, 0, false};
+    return {&flat, 0, false, flat.device};
 }
 
 PageLookup Mmu::Impl::lookup(u64 va, AccessType type, Privilege privilege) {
@@ -210,7 +210,7 @@ PageLookup Mmu::Impl::lookup(u64 va, AccessType type, Privilege privilege) {
     if (!enabled) [[unlikely]] {
         found = lookup_flat(va, type);
     } else if (const PageInfo* page = held(va, type, privilege)) [[likely]] {
-        found = {page, 0, false};
+        found = {page, 0, false, page->device};
     } else {
         // A permission that is missing in the TLB may have been granted in memory since: the walk decides.
         found = refill(va, type, privilege);
@@ -252,9 +252,9 @@ PageLookup Mmu::Impl::refill(u64 va, AccessType type, Privilege privilege) {
             forget_first_level(evicted);  // the first level holds nothing that the second does not
         }
         if (!allowed) {
-            return {nullptr, static_cast<u8>(fsc::kPermission | page.level), true};
+            return {nullptr, static_cast<u8>(fsc::kPermission | page.level), true, page.device};
         }
-        return {held, 0, true};
+        return {held, 0, true, page.device};
     }
 }
 
@@ -394,6 +394,7 @@ Translation Mmu::translate(u64 va, AccessType type, bool privileged, bool ignore
     const PageLookup found = m.lookup(va, type, privilege);
     Translation result;
     result.walked = found.walked;
+    result.device = found.device;
     if (found.page == nullptr) {
         result.fsc = found.fsc;
         return result;
@@ -405,7 +406,6 @@ Translation Mmu::translate(u64 va, AccessType type, bool privileged, bool ignore
     result.pa = found.page->pa_page | (va & ~kPageMask);
     result.page_size = u64{1} << found.page->block_shift;
     result.attr = found.page->attr;
-    result.device = found.page->device;
     return result;
 }
 

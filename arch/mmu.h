@@ -16,7 +16,7 @@ struct Translation {
     u64 pa = 0;
     u64 page_size = kPageSize;  // bytes mapped by the descriptor used (for TLB maintenance and pinning)
     u8 attr = 0;            // MAIR byte of the memory type
-    bool device = false;    // Device memory
+    bool device = false;    // Device memory, accessible or not
     bool walked = false;    // a table walk was made
 };
 

@@ -29,6 +29,7 @@ struct PageLookup {
     const PageInfo* page = nullptr;  // valid until the next lookup
     u8 fsc = 0;                      // when page is null
     bool walked = false;
+    bool device = false;             // a page of Device memory, refused or not
 };
 
 struct Mmu::Impl {

@@ -59,11 +59,11 @@ void zero_block(void*, Vcpu& v, u64 va) {
     constexpr u64 kBlock = 64;
     const u64 start = align_down(va, kBlock);
     if (((va & kPageMask) | v.ctx_) != v.tlb_.entry(va).write_tag) {
-        if (!v.probe_access(va, 1, AccessType::write)) {
-            return;
-        }
         if (v.mmu().translate(va, AccessType::write, v.s.el == 1).device) {
             v.data_abort(va, fsc::kAlignment, true);
+            return;
+        }
+        if (!v.probe_access(va, 1, AccessType::write)) {
             return;
         }
     }

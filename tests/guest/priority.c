@@ -21,6 +21,7 @@ enum data_page {
     DATA_NO_FLAG,
     DATA_READ_ONLY,
     DATA_DEVICE,
+    DATA_READ_ONLY_DEVICE,
     DATA_NOWHERE,
     DATA_END
 };
@@ -133,6 +134,7 @@ static void map_all(void) {
     map(DATA_NO_FLAG, data | (USER_PAGE & ~AF));
     map(DATA_READ_ONLY, data | USER_PAGE | READ_ONLY);
     map(DATA_DEVICE, data | USER_PAGE | DEVICE);
+    map(DATA_READ_ONLY_DEVICE, data | USER_PAGE | READ_ONLY | DEVICE);
     map(DATA_NOWHERE, NOWHERE | USER_PAGE);
     __asm__ volatile("dsb ish\n isb" ::: "memory");
 }

@@ -3,7 +3,7 @@
 
 usage: priority.py [--engine KIND] VMM|qemu ELF
 
-The order is the Arm ARM's (DDI 0487, D1.3.5.5): each of the functions in ORDER says whether its exception is due, and the first
+The order is the Arm ARM's (DDI 0487, D1.3.5.5; of aborts, D8.15.5): each of the functions in ORDER says whether its exception is due, and the first
 that is wins. QEMU_OMITS lists what QEMU (7.2) does otherwise; `qemu` checks the test.
 """
 import argparse
@@ -18,7 +18,7 @@ EL0_TRAPS = {"msr_daif": 0x18 << 26 | 1 << 25 | 6 << 17 | 3 << 14 | 4 << 10 | 31
              "civac": 0x18 << 26 | 1 << 25 | 1 << 20 | 1 << 17 | 3 << 14 | 7 << 10 | 0 << 5 | 14 << 1,
              "wfi": 1 << 26 | 1 << 25 | 1 << 24 | 0xE << 20}
 CODE_FAULTS = {1: 0xF, 2: 7, 3: 0x10}
-DATA_FINE, UNMAPPED, NO_FLAG, READ_ONLY, DEVICE, NOWHERE = range(8, 14)
+DATA_FINE, UNMAPPED, NO_FLAG, READ_ONLY, DEVICE, READ_ONLY_DEVICE, NOWHERE = range(8, 15)
 WINDOW = 0x200000000
 SLOT = 8
 SIZES = {"ldr": 8, "str": 8, "ldar": 8, "ldadd": 8, "ldxr": 8, "ldtr": 8, "ldr_q": 16, "zva": 1, "civac": 1,
@@ -125,12 +125,12 @@ def translation(case: Case) -> Taken | None:
 
 def permission(case: Case) -> Taken | None:
     writes = is_write(case) and case.op != "civac" or case.op.startswith("ldadd")
-    return data_abort(case, 0xF, True) if writes and case.data == READ_ONLY else None
+    return data_abort(case, 0xF, True) if writes and case.data in (READ_ONLY, READ_ONLY_DEVICE) else None
 
 
 def device_alignment(case: Case) -> Taken | None:
     misaligned = case.op == "zva" or case.op in SIZES and case.offset % SIZES[case.op] != 0
-    return data_abort(case, 0x21, is_write(case)) if misaligned and case.data == DEVICE else None
+    return data_abort(case, 0x21, is_write(case)) if misaligned and case.data in (DEVICE, READ_ONLY_DEVICE) else None
 
 
 def external_abort(case: Case) -> Taken | None:
@@ -150,7 +150,7 @@ def completed(case: Case) -> Taken:
 
 
 ORDER = [software_step, pc_alignment, instruction_abort, illegal_state, undefined, generated, trapped, fp_access, sp_alignment,
-         data_alignment, translation, permission, device_alignment, external_abort]
+         data_alignment, translation, device_alignment, permission, external_abort]
 QEMU_OMITS = {
     software_step: lambda case: case.code in (1, 2),      # it translates the address before all else
     pc_alignment: lambda case: case.code in (1, 2),
