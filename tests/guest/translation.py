@@ -355,7 +355,7 @@ DEVIATIONS = [
 
 
 def any_register_first(theirs: Case, ours: Case) -> bool:
-    """Several registers over two pages that both have a fault: which register is accessed first is the PE's choice (B2.3)."""
+    """Several registers over two pages that both have a fault: which one is reported is the PE's choice (D1.4.5.6)."""
     if ours.op not in SEVERAL or not ours.crosses() or ours.fault() is None:
         return False
     places = {ours.va + offset for offset in range(0, 64, 8)} | {ours.second_page()}
