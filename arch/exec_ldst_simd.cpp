@@ -114,10 +114,6 @@ struct LdpQ {
     }
 };
 
-bool crosses_page(u64 va, u64 size) {
-    return ((va ^ (va + size - 1)) & kPageMask) != 0;
-}
-
 struct StpQ {
     static constexpr unsigned kScale = 4;
 
@@ -205,7 +201,8 @@ template <class T>
         }
         return true;
     }
-    if (crosses_page(va, bytes) && !v.probe_access(va, bytes, AccessType::write)) {
+    if (crosses_page(va, bytes) && (register_alignment_fault(v, va, bytes, AccessType::write, sizeof(T)) ||
+                                    !v.probe_access(va, bytes, AccessType::write))) {
         return false;
     }
     for (unsigned i = 0; i < count; ++i) {

@@ -28,9 +28,16 @@ namespace vmm::arch {
     return v.host_for_atomic(va, size, type, kind);
 }
 
-/// Takes the alignment fault of misaligned registers of `element` bytes (a power of two), `size` bytes together, from `va`
-/// on, if there is one: with SCTLR_EL1.A, or on Device memory, whoever may access it. Any other fault is left to the access.
+inline bool crosses_page(u64 va, u64 size) {
+    return ((va ^ (va + size - 1)) & kPageMask) != 0;
+}
+
+/// Takes the alignment fault of `size` bytes from `va` on, in parts of `element` bytes (a power of two), where one lies in
+/// Device memory, whoever may access it: alignment comes before permission (D8.15.5). Any other fault is left to the access.
 /// (memory_access.cpp)
+[[nodiscard]] bool device_alignment_fault(Vcpu& v, u64 va, u64 size, AccessType type, unsigned element);
+
+/// As device_alignment_fault(), if `va` is no multiple of `element`; then with SCTLR_EL1.A for any memory.
 [[nodiscard]] bool register_alignment_fault(Vcpu& v, u64 va, u64 size, AccessType type, unsigned element);
 
 /// Whether `size` bytes of Q registers may be accessed as far as alignment goes; if not, the fault was taken. Each is accessed
@@ -67,9 +74,9 @@ template <class T>
     if constexpr (sizeof(T) == 8) {
         return v.write_pair(va, first, second);
     } else {
-        const bool crosses_page = ((va ^ (va + 2 * sizeof(T) - 1)) & kPageMask) != 0;
-        const bool misaligned = bit(v.s.sctlr_el1, 1) && !is_aligned(va, sizeof(T));  // A: faults before all else
-        if (crosses_page && !misaligned && !v.probe_access(va, 2 * sizeof(T), AccessType::write)) {
+        constexpr unsigned kBytes = 2 * sizeof(T);
+        if (crosses_page(va, kBytes) && (register_alignment_fault(v, va, kBytes, AccessType::write, sizeof(T)) ||
+                                         !v.probe_access(va, kBytes, AccessType::write))) {
             return false;
         }
         return v.write(va, first) && v.write(va + sizeof(T), second);

@@ -20,7 +20,7 @@ struct Request {
     bool is_write() const { return type == AccessType::write; }
     bool misaligned() const { return (va & (size - 1)) != 0; }
     bool must_be_aligned() const { return kind.ordered || kind.exclusive || kind.atomic; }
-    bool crosses_page() const { return ((va ^ (va + size - 1)) & kPageMask) != 0; }
+    bool crosses_page() const { return arch::crosses_page(va, size); }
 };
 
 /// A debugger outside the guest forbids the access; only traced operations ask. No exception is taken, and PC stays.
@@ -66,7 +66,7 @@ void record(Vcpu& v, const Request& request, const PageLookup& found, bool refil
     trace.returns_value = request.kind.returns_value;
     trace.misaligned = request.misaligned();
     trace.tlb_refill = refill;
-    trace.tlb_walk = found.walked;
+    trace.tlb_walk |= found.walked;
     if (found.page != nullptr) {
         trace.pa_valid = true;
         trace.pa = found.page->pa_page | (request.va & ~kPageMask);
@@ -110,17 +110,21 @@ void refuse(Vcpu& v, const Request& request, u64 va, u8 code, Privilege privileg
     v.data_abort(va, code, is_write);
 }
 
-/// Translates the page of `va`, checks permission and alignment, records, and takes the fault. `aligned` says whether
-/// alignment is the caller's business.
+/// Takes the alignment fault of an access of which nothing was recorded so far.
+void refuse_misaligned(Vcpu& v, const Request& request) {
+    if (v.trace() != nullptr) {
+        record(v, request, {}, false);
+    }
+    refuse(v, request, request.va, fsc::kAlignment, v.mmu().impl().privilege(request.kind.unprivileged));
+}
+
+/// Translates the page of `va`, checks permission and alignment, records, and takes the fault.
 PageLookup access_page(Vcpu& v, const Request& request, u64 va, Privilege privilege) {
     Mmu::Impl& m = v.mmu().impl();
     const bool first = va == request.va;
     const bool misaligned = request.misaligned();
     if (misaligned && (m.check_alignment || request.must_be_aligned())) [[unlikely]] {
-        if (v.trace() != nullptr) {
-            record(v, request, {}, false);
-        }
-        refuse(v, request, va, fsc::kAlignment, privilege);
+        refuse_misaligned(v, request);
         return {};
     }
     const bool refill = v.trace() != nullptr && first && misses_first_level(v, request);
@@ -293,15 +297,12 @@ u8* traced_hit(Vcpu& v, const Request& request) {
     return host_page + (request.va & ~kPageMask);
 }
 
-/// The second half of a pair may be refused by what the first half is not. Alignment comes before all that.
-bool must_probe_pair(Vcpu& v, u64 va) {
-    const bool misaligned = v.mmu().impl().check_alignment && !is_aligned(va, 8);
-    return !misaligned && (((va ^ (va + 15)) & kPageMask) != 0 || v.debug.may_watch(va));
-}
-
-/// Whether both halves may be accessed, where that must be known before the first is; if not, the fault was taken.
+/// Whether both halves of a pair may be accessed, where that must be known before the first is; if not, the fault was taken.
 bool pair_allowed(Vcpu& v, u64 va, AccessType type, AccessKind kind) {
-    return !must_probe_pair(v, va) || (!register_alignment_fault(v, va, 16, type, 8) && v.probe_access(va, 16, type, kind));
+    if (!crosses_page(va, 16) && !v.debug.may_watch(va)) {
+        return true;
+    }
+    return !register_alignment_fault(v, va, 16, type, 8) && v.probe_access(va, 16, type, kind);
 }
 
 }  // namespace
@@ -408,10 +409,7 @@ bool Vcpu::probe_access(u64 va, u64 size, AccessType type, AccessKind kind) {
     const Request whole{va, 0, type, kind};
     const bool must_be_aligned = whole.must_be_aligned();
     if (must_be_aligned && std::has_single_bit(size) && !is_aligned(va, size)) {
-        if (trace_ != nullptr) {
-            record(*this, whole, {}, false);
-        }
-        refuse(*this, whole, va, fsc::kAlignment, privilege);
+        refuse_misaligned(*this, whole);
         return false;
     }
     const u64 pages = size == 0 ? 0 : (((va + size - 1) & kPageMask) - (va & kPageMask)) / kPageSize + 1;
@@ -443,10 +441,7 @@ u8* Vcpu::host_for_atomic(u64 va, unsigned size, AccessType type, AccessKind kin
     const Request request{va, size, type, kind};
     const Privilege privilege = mmu_->impl().privilege(kind.unprivileged);
     if (request.misaligned()) [[unlikely]] {
-        if (trace_ != nullptr) {
-            record(*this, request, {}, false);
-        }
-        refuse(*this, request, va, fsc::kAlignment, privilege);
+        refuse_misaligned(*this, request);
         return nullptr;
     }
     const TlbEntry& entry = tlb_.entry(va);
@@ -467,24 +462,33 @@ u8* Vcpu::host_for_atomic(u64 va, unsigned size, AccessType type, AccessKind kin
     return host_page + (va & ~kPageMask);
 }
 
+bool device_alignment_fault(Vcpu& v, u64 va, u64 size, AccessType type, unsigned element) {
+    Mmu::Impl& m = v.mmu().impl();
+    for (u64 page = va; page < va + size; page = (page & kPageMask) + kPageSize) {
+        const PageLookup found = m.lookup(page, type, m.privilege(false));
+        if (v.trace() != nullptr && page == va) {
+            v.trace()->tlb_walk |= found.walked;  // the access itself will find the page in the TLB
+        }
+        if (found.device) {
+            refuse_misaligned(v, {va + align_down(page - va, element), element, type, {}});
+            return true;
+        }
+        if (found.page == nullptr) {
+            return false;
+        }
+    }
+    return false;
+}
+
 bool register_alignment_fault(Vcpu& v, u64 va, u64 size, AccessType type, unsigned element) {
     if (is_aligned(va, element)) {
         return false;
     }
-    u64 at = va;
-    bool faults = v.mmu().impl().check_alignment;
-    for (u64 page = va; !faults && page < va + size; page = (page & kPageMask) + kPageSize) {
-        const Translation translation = v.mmu().translate(page, type, v.s.el == 1);
-        if (!translation.ok && !translation.device) {
-            return false;
-        }
-        faults = translation.device;
-        at = va + align_down(page - va, element);
+    if (v.mmu().impl().check_alignment) {
+        refuse_misaligned(v, {va, element, type, {}});
+        return true;
     }
-    if (faults) {
-        v.data_abort(at, fsc::kAlignment, type == AccessType::write);
-    }
-    return faults;
+    return device_alignment_fault(v, va, size, type, element);
 }
 
 }  // namespace vmm::arch

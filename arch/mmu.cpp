@@ -22,7 +22,6 @@ constexpr unsigned kTcrAs = 36;
 constexpr unsigned kTcrHa = 39;
 constexpr unsigned kTcrHd = 40;
 
-constexpr unsigned kPhysicalBits = 48;
 
 /// Guest RAM as the walker sees it.
 class RamPort final : public mm::DescriptorPort {
@@ -194,11 +193,11 @@ void Mmu::Impl::update_context() {
 // ── Lookup and refill ──────────────────────────────────────────────────────────────────────────────────────
 
 PageLookup Mmu::Impl::lookup_flat(u64 va, AccessType type) {
-    const u64 pa = va - mm::tag_of(half_of(va), va);
-    if ((pa >> kPhysicalBits) != 0) {
+    const std::optional<u64> pa = mm::flat_address(half_of(va), va);
+    if (!pa) {
         return {nullptr, fsc::kAddressSize, false};
     }
-    flat.pa_page = pa & kPageMask;
+    flat.pa_page = *pa & kPageMask;
     flat.permissions = 0xFFFF;
     flat.device = type != AccessType::fetch;  // Device-nGnRnE, MAIR encoding 0
     flat.attr = 0;
@@ -421,9 +420,8 @@ AtResult Mmu::address_translation(u64 va, AtKind kind, bool is_write) {
     const auto fault = [](u8 code) { return AtResult{kRes1 | u64{code} << 1 | 1}; };
     Impl& m = *impl_;
     if (!m.enabled) {
-        const u64 pa = va - mm::tag_of(m.half_of(va), va);
-        return (pa >> kPhysicalBits) != 0 ? fault(fsc::kAddressSize)
-                                          : AtResult{(pa & kPageMask) | kRes1 | kOuterShareable << 7};
+        const std::optional<u64> pa = mm::flat_address(m.half_of(va), va);
+        return pa ? AtResult{(*pa & kPageMask) | kRes1 | kOuterShareable << 7} : fault(fsc::kAddressSize);
     }
     const mm::WalkResult result = m.walk(va, true);
     if (result.fault == mm::WalkFault::external_abort) {

@@ -1,5 +1,6 @@
 // System instructions: cache maintenance, address translation, TLB maintenance. Arm ARM C5.3 to C5.5.
 #include "arch/engine.h"
+#include "arch/ldst_access.h"
 #include "arch/mmu.h"
 #include "arch/syndrome.h"
 #include "arch/sysregs.h"
@@ -59,11 +60,7 @@ void zero_block(void*, Vcpu& v, u64 va) {
     constexpr u64 kBlock = 64;
     const u64 start = align_down(va, kBlock);
     if (((va & kPageMask) | v.ctx_) != v.tlb_.entry(va).write_tag) {
-        if (v.mmu().translate(va, AccessType::write, v.s.el == 1).device) {
-            v.data_abort(va, fsc::kAlignment, true);
-            return;
-        }
-        if (!v.probe_access(va, 1, AccessType::write)) {
+        if (device_alignment_fault(v, va, 1, AccessType::write, 1) || !v.probe_access(va, 1, AccessType::write)) {
             return;
         }
     }

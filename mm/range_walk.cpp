@@ -11,7 +11,6 @@ namespace {
 
 constexpr u64 kPage = 4096;
 constexpr u64 kPageMask = ~(kPage - 1);
-constexpr unsigned kPhysicalBits = 48;
 constexpr u64 kTableSpan = u64{2} << 20;  // what a page of last-level tables maps at least
 constexpr u64 kMostLevels = 4;
 constexpr u64 kAddressBits = bits(~u64{0}, 47, 12) << 12;

@@ -2,6 +2,8 @@
 // registers and no permissions checks: those are the caller's. Arm ARM D8.2 to D8.5.
 #pragma once
 
+#include <optional>
+
 #include "mm/descriptors.h"
 #include "vmm/base/types.h"
 
@@ -41,6 +43,15 @@ struct WalkParams {
 /// The tag of `va`: what is no part of the address where the top byte is ignored. Arm ARM D8.8.
 constexpr u64 tag_of(const WalkParams& params, u64 va) {
     return params.top_byte_ignored ? va & u64{0xFF} << 56 : 0;
+}
+
+/// ID_AA64MMFR0_EL1.PARange.
+inline constexpr unsigned kPhysicalBits = 48;
+
+/// The physical address of `va` where translation is off; nullopt: there is none, an Address size fault.
+constexpr std::optional<u64> flat_address(const WalkParams& params, u64 va) {
+    const u64 pa = va - tag_of(params, va);
+    return (pa >> kPhysicalBits) == 0 ? std::optional(pa) : std::nullopt;
 }
 
 enum class WalkFault : u8 {

@@ -1,7 +1,6 @@
 #include "vmm/manage_cli.h"
 
 #include <CLI/CLI.hpp>
-#include <nlohmann/json.hpp>
 
 #include "vmm/cli_values.h"
 

@@ -1,6 +1,6 @@
-// Runs a fuzz target on kept inputs, in any build: what was found once is tested for ever.
+// Runs a fuzz target on kept inputs, in builds with sanitizers: what was found once is tested for ever.
 //
-// usage: replay_TARGET FILE-OR-FOLDER...
+// usage: fuzz_TARGET FILE-OR-FOLDER...
 #include <cstdio>
 #include <filesystem>
 #include <fstream>

@@ -3,8 +3,8 @@
 
 usage: priority.py [--engine KIND] VMM|qemu ELF
 
-The order is the Arm ARM's (DDI 0487, D1.3.5.5; of aborts, D8.15.5): each of the functions in ORDER says whether its exception is due, and the first
-that is wins. QEMU_OMITS lists what QEMU (7.2) does otherwise; `qemu` checks the test.
+The order is the Arm ARM's (DDI 0487, D1.3.5.5; of aborts, D8.15.5): each of the functions in ORDER says whether its exception
+is due, and the first that is wins. QEMU_OMITS lists what QEMU (7.2) does otherwise; `qemu` checks the test.
 """
 import argparse
 import dataclasses

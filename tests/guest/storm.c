@@ -12,7 +12,6 @@
 #define ALREADY_ON (-4)
 #define ON_PENDING (-5)
 
-
 // What a CPU is switched on for.
 enum { FOR_CYCLE = 1, FOR_RACE, FOR_DRIVING, FOR_SGIS, FOR_PRIORITIES, FOR_TRANSLATION };
 #define CONTEXT(job, number) ((u64)(job) << 56 | (number))

@@ -82,12 +82,14 @@ struct test_case {
     X(STRB, "strb", "strb w1, [x0]")                                                                       \
     X(LDP, "ldp", "ldp x2, x3, [x0]\n eor x2, x2, x3, ror #8")                                             \
     X(STP, "stp", "stp x1, x1, [x0]")                                                                      \
+    X(STPW, "stpw", "stp w1, w1, [x0]")                                                                \
     X(LDRQ, "ldrq", "ldr q0, [x0]\n fmov x2, d0\n umov x3, v0.d[1]\n eor x2, x2, x3, ror #8")              \
     X(STRQ, "strq", "str q0, [x0]")                                                                        \
     X(LDPQ, "ldpq", "ldp q0, q1, [x0]\n fmov x2, d0\n umov x3, v1.d[1]\n eor x2, x2, x3, ror #8")          \
     X(STPQ, "stpq", "stp q0, q1, [x0]")                                                                    \
     X(LD4, "ld4", "ld4 {v0.16b - v3.16b}, [x0]\n fmov x2, d0\n umov x3, v3.d[1]\n eor x2, x2, x3, ror #8") \
     X(ST4, "st4", "st4 {v0.16b - v3.16b}, [x0]")                                                           \
+    X(ST4S, "st4s", "st4 {v0.4s - v3.4s}, [x0]")                                                       \
     X(LD1R, "ld1r", "ld1r {v0.2d}, [x0]\n fmov x2, d0")                                                    \
     X(LDTR, "ldtr", "ldtr x2, [x0]")                                                                       \
     X(STTR, "sttr", "sttr x1, [x0]")                                                                       \

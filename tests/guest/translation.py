@@ -20,8 +20,8 @@ CACHE = {"cvac", "cvau", "cvap", "civac", "ivac", "ivau"}
 AT = {"s1e1r", "s1e1w", "s1e0r", "s1e0w", "s1e1rp", "s1e1wp"}
 # Bytes of one access, all of them, and whether they must be aligned whatever the memory type.
 SIZES = {"ldr": 8, "ldrw": 4, "ldrh": 2, "str": 8, "strw": 4, "strh": 2, "ldp": 8, "stp": 8, "ldrq": 16, "strq": 16,
-         "ldpq": 16, "stpq": 16, "ld1r": 8, "ldtr": 8, "sttr": 8}
-SEVERAL = {"ldp", "stp", "ldpq", "stpq", "ld4", "st4"}
+         "ldpq": 16, "stpq": 16, "ld1r": 8, "ldtr": 8, "sttr": 8, "stpw": 4, "st4s": 4}
+SEVERAL = {"ldp": 16, "stp": 16, "stpw": 8, "ldpq": 32, "stpq": 32, "ld4": 64, "st4": 64, "st4s": 64}  # bytes together
 EXCLUSIVES = {"ldxr", "stxr", "ldxp", "stxp"}
 ATOMICS = {"swp", "ldadd", "ldaddb", "stadd", "cas", "casfail", "casp"}
 SYNDROME = re.compile(r"esr (\w+)(?: far (\w+))?")
@@ -89,7 +89,7 @@ class Case:
 
     def crosses(self) -> bool:
         """Into the next page or block."""
-        size = {"ldpq": 32, "stpq": 32, "ld4": 64, "st4": 64, "ldp": 16, "stp": 16}.get(self.op, SIZES.get(self.op, 1))
+        size = SEVERAL.get(self.op, SIZES.get(self.op, 1))
         return (self.va ^ self.va + size - 1) >> self.leaf_shift() != 0
 
     def second_page(self) -> int:
@@ -259,10 +259,12 @@ def device_alignment(case: Case) -> Case:
     devices = [case.par() >> 60 == 0, (passed or second) and reaches_device]
     if not (devices[0] and case.op == "zva" or any(devices) and case.va % SIZES.get(case.op, 1) != 0):
         return case
-    # Of a pair, the register that reaches into Device memory.
-    second = case.op in ("ldp", "stp") and not devices[0] and case.va + 8 <= case.second_page()
-    far = case.va + 8 if second else case.va
+    # Of several elements, the first that reaches into Device memory.
+    element = SIZES.get(case.op, 1)
+    far = case.va if devices[0] else case.va + (case.second_page() - case.va) // element * element
     effects = case.marks(False) if refused else without_stores(case.effects)
+    if devices[0]:
+        effects = re.sub(r" ?next \w+", "", effects)  # the second page is not looked at
     return dataclasses.replace(case.with_fault(0x21).with_far(far), effects=effects)
 
 
@@ -358,7 +360,7 @@ def any_register_first(theirs: Case, ours: Case) -> bool:
     """Several registers over two pages that both have a fault: which one is reported is the PE's choice (D1.4.5.6)."""
     if ours.op not in SEVERAL or not ours.crosses() or ours.fault() is None:
         return False
-    places = {ours.va + offset for offset in range(0, 64, 8)} | {ours.second_page()}
+    places = {ours.va + offset for offset in range(0, 64, 4)} | {ours.second_page()}
     known = ours.fault() in (0x10, 0x21) or ours.fault() & ~3 == ours.fault_of_following()
     rest = dataclasses.replace(theirs, outcome=ours.outcome, effects=ours.effects)
     return known and int(SYNDROME.match(ours.outcome)[2], 16) in places and rest == ours

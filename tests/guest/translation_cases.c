@@ -301,7 +301,8 @@ static u64 random_table(u32 level) {
 static u64 random_address(u32 half, u32 bits) {
     const u64 within = (1ull << bits) - 1;
     // Its low bits are those of a frame, for whatever a block or page maps.
-    u64 offset = (FRAMES + below((u32)(FRAME_COUNT * GRANULE))) & ((1ull << 30) - 1);
+    // Accesses reach into the last frame, not beyond: what lies there is not filled.
+    u64 offset = (FRAMES + below((u32)((FRAME_COUNT - 1) * GRANULE))) & ((1ull << 30) - 1);
     switch (below(6)) {
         case 0: offset = (offset | 0xFFF) - below(20); break;  // may cross into the next page
         case 1: offset = (offset | (GRANULE - 1)) - below(20); break;

@@ -14,7 +14,6 @@ namespace vmm::gdb {
 namespace {
 
 constexpr std::size_t kMaxPoints = 4096;
-constexpr unsigned kPhysicalBits = 48;
 
 /// Guest RAM for a walk that leaves no trace: pages are found whether or not their access flag is set.
 class PeekPort final : public mm::DescriptorPort {
@@ -230,7 +229,7 @@ bool Stub::write_register(unsigned thread, unsigned number, std::span<const u8> 
 std::optional<u64> Stub::translate(const Cpu& cpu, u64 va) {
     const mm::RangeRegime regime = cpu.vcpu.mmu().range_regime(va);
     if (!regime.enabled) {
-        return (va >> kPhysicalBits) == 0 ? std::optional(va) : std::nullopt;
+        return mm::flat_address(regime.params, va);
     }
     mm::WalkParams params = regime.params;
     params.set_access_flag = false;

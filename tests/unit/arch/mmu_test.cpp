@@ -605,6 +605,25 @@ TEST_CASE("mmu: traced accesses") {
     CHECK(t.has_va);
     CHECK(t.va == kVa + 0x5000);
     CHECK_FALSE(t.pa_valid);
+
+    // What is looked up ahead of the access.
+    b.map(kVa + 0x2000, kPa, 0);
+    b.map(kVa + 0x3000, kPa2, 0);
+    t = traced([&] { CHECK(b.v().read_pair(kVa + 0x2FF4, value, value)); });
+    CHECK(t.va == kVa + 0x2FF4);
+    CHECK(t.size == 16);
+    CHECK(t.tlb_walk);
+    const auto zero_block = [&](u64 va) { b.sys(1, 3, 7, 4, 1, va); };
+    tlbi(b, kVae1, kVa + 0x2000, kAsid1);
+    t = traced([&] { zero_block(kVa + 0x2000); });
+    CHECK(t.va == kVa + 0x2000);
+    CHECK(t.tlb_walk);
+    t = traced([&] { zero_block(kVa + 0x2000); });
+    CHECK_FALSE(t.tlb_walk);
+    t = traced([&] { zero_block(kVa + 0x1000); });
+    CHECK(t.va == kVa + 0x1000);  // refused: Device memory
+    t = traced([&] { CHECK_FALSE(b.v().read_pair(kVa + 0xFFC, value, value)); });
+    CHECK(t.va == kVa + 0xFFC);   // and this one, for its second half
     CHECK(b.v().ctx_ != kNoFastPath);
 }
 

@@ -7,6 +7,8 @@
 
 #include <catch2/catch.hpp>
 
+#include "mm/range_walk.h"
+
 using namespace vmm;
 using namespace vmm::mm;
 
@@ -364,4 +366,23 @@ TEST_CASE("walk: the first table is aligned to its own size") {
     const WalkResult r = walk(params, 0x4000'1234, tables);
     REQUIRE(r.fault == WalkFault::none);
     CHECK(r.pa == 0x4000'1234);
+}
+
+TEST_CASE("range walk: without translation, tags are part of the address unless the top byte is ignored") {
+    constexpr u64 kRam = 0x8000'0000;
+    constexpr u64 kTag = u64{0x5A} << 56;
+    std::vector<u8> memory(0x4000);
+    const GuestRam ram(memory.data(), kRam, memory.size());
+    RangeRegime regime;
+    RangeWalk plain(ram, regime);
+    CHECK(plain.add(kRam + 0x1000, kRam + 0x3000) == kRam + 0x3000);
+    RangeWalk tagged(ram, regime);
+    CHECK(tagged.add(kTag | (kRam + 0x1000), kTag | (kRam + 0x3000)) == (kTag | (kRam + 0x1000)));
+    CHECK(tagged.pages().empty());
+    regime.params.top_byte_ignored = true;
+    RangeWalk ignored(ram, regime);
+    CHECK(ignored.add(kTag | (kRam + 0x1000), kTag | (kRam + 0x5000)) == (kTag | (kRam + 0x4000)));
+    REQUIRE(ignored.pages().size() == 1);
+    CHECK(ignored.pages()[0].pa == kRam + 0x1000);
+    CHECK(ignored.pages()[0].size == 0x3000);
 }
