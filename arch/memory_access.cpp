@@ -132,7 +132,7 @@ PageLookup access_page(Vcpu& v, const Request& request, u64 va, Privilege privil
     if (v.trace() != nullptr && first) [[unlikely]] {
         record(v, request, found, refill);
     }
-    if (misaligned && found.device) [[unlikely]] {  // before permission faults, D8.15.5
+    if (misaligned && m.found_device(found)) [[unlikely]] {  // before permission faults, D8.15.5
         refuse(v, request, request.va, fsc::kAlignment, privilege);
         found.page = nullptr;
     } else if (found.page == nullptr) [[unlikely]] {
@@ -469,7 +469,7 @@ bool device_alignment_fault(Vcpu& v, u64 va, u64 size, AccessType type, unsigned
         if (v.trace() != nullptr && page == va) {
             v.trace()->tlb_walk |= found.walked;  // the access itself will find the page in the TLB
         }
-        if (found.device) {
+        if (m.found_device(found)) {
             refuse_misaligned(v, {va + align_down(page - va, element), element, type, {}});
             return true;
         }

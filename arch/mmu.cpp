@@ -195,13 +195,14 @@ void Mmu::Impl::update_context() {
 PageLookup Mmu::Impl::lookup_flat(u64 va, AccessType type) {
     const std::optional<u64> pa = mm::flat_address(half_of(va), va);
     if (!pa) {
+        refused_device = false;
         return {nullptr, fsc::kAddressSize, false};
     }
     flat.pa_page = *pa & kPageMask;
     flat.permissions = 0xFFFF;
     flat.device = type != AccessType::fetch;  // Device-nGnRnE, MAIR encoding 0
     flat.attr = 0;
-    return {&flat, 0, false, flat.device};
+    return {&flat, 0, false};
 }
 
 PageLookup Mmu::Impl::lookup(u64 va, AccessType type, Privilege privilege) {
@@ -209,7 +210,7 @@ PageLookup Mmu::Impl::lookup(u64 va, AccessType type, Privilege privilege) {
     if (!enabled) [[unlikely]] {
         found = lookup_flat(va, type);
     } else if (const PageInfo* page = held(va, type, privilege)) [[likely]] {
-        found = {page, 0, false, page->device};
+        found = {page, 0, false};
     } else {
         // A permission that is missing in the TLB may have been granted in memory since: the walk decides.
         found = refill(va, type, privilege);
@@ -234,6 +235,7 @@ PageLookup Mmu::Impl::refill(u64 va, AccessType type, Privilege privilege) {
     for (;;) {
         mm::WalkResult result = walk(va, true);
         if (result.fault != mm::WalkFault::none) {
+            refused_device = false;
             return {nullptr, walk_fault_code(result), true};
         }
         PageInfo page = describe(result);
@@ -251,9 +253,10 @@ PageLookup Mmu::Impl::refill(u64 va, AccessType type, Privilege privilege) {
             forget_first_level(evicted);  // the first level holds nothing that the second does not
         }
         if (!allowed) {
-            return {nullptr, static_cast<u8>(fsc::kPermission | page.level), true, page.device};
+            refused_device = page.device;
+            return {nullptr, static_cast<u8>(fsc::kPermission | page.level), true};
         }
-        return {held, 0, true, page.device};
+        return {held, 0, true};
     }
 }
 
@@ -393,9 +396,9 @@ Translation Mmu::translate(u64 va, AccessType type, bool privileged, bool ignore
     const PageLookup found = m.lookup(va, type, privilege);
     Translation result;
     result.walked = found.walked;
-    result.device = found.device;
     if (found.page == nullptr) {
         result.fsc = found.fsc;
+        result.device = m.refused_device;
         return result;
     }
     if (type == AccessType::fetch) {
@@ -405,6 +408,7 @@ Translation Mmu::translate(u64 va, AccessType type, bool privileged, bool ignore
     result.pa = found.page->pa_page | (va & ~kPageMask);
     result.page_size = u64{1} << found.page->block_shift;
     result.attr = found.page->attr;
+    result.device = found.page->device;
     return result;
 }
 

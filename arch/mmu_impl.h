@@ -29,7 +29,6 @@ struct PageLookup {
     const PageInfo* page = nullptr;  // valid until the next lookup
     u8 fsc = 0;                      // when page is null
     bool walked = false;
-    bool device = false;             // a page of Device memory, refused or not
 };
 
 struct Mmu::Impl {
@@ -77,6 +76,7 @@ struct Mmu::Impl {
     std::array<u64, kFetchFilterBits / 64> fetch_filter{};
     u64 fetch_shifts = 0;
     PageInfo flat;                // the page found while translation is disabled
+    bool refused_device = false;  // the last lookup that found no page: permissions forbid the access, to Device memory
 
     void registers_changed(const Registers& now);
     void select_address_space();
@@ -112,6 +112,8 @@ struct Mmu::Impl {
     PageLookup lookup(u64 va, AccessType type, Privilege privilege);
     PageLookup lookup_flat(u64 va, AccessType type);
     PageLookup refill(u64 va, AccessType type, Privilege privilege);
+    /// Of the last lookup's result: Device memory, accessible or not.
+    bool found_device(const PageLookup& last) const { return last.page != nullptr ? last.page->device : refused_device; }
 
     bool watched(const PageInfo& page) const {
         return v.config.table_watch != nullptr && v.config.table_watch->watched(page.pa_page);
