@@ -201,8 +201,7 @@ template <class T>
         }
         return true;
     }
-    if (crosses_page(va, bytes) && (register_alignment_fault(v, va, bytes, AccessType::write, sizeof(T)) ||
-                                    !v.probe_access(va, bytes, AccessType::write))) {
+    if (!crossing_store_allowed(v, va, bytes, sizeof(T))) {
         return false;
     }
     for (unsigned i = 0; i < count; ++i) {

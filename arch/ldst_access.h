@@ -47,6 +47,13 @@ inline bool crosses_page(u64 va, u64 size) {
            !register_alignment_fault(v, va, size, type, 16);
 }
 
+/// Whether a store of `size` bytes, in parts of `element` bytes, may be made as far as a second page could refuse it after the
+/// first was stored to; if not, the fault was taken.
+[[nodiscard]] inline bool crossing_store_allowed(Vcpu& v, u64 va, u64 size, unsigned element) {
+    return !crosses_page(va, size) || (!register_alignment_fault(v, va, size, AccessType::write, element) &&
+                                       v.probe_access(va, size, AccessType::write));
+}
+
 /// Two consecutive values of T (u32 or u64), each single-copy atomic where aligned. False after having taken
 /// the exception.
 template <class T>
@@ -74,12 +81,8 @@ template <class T>
     if constexpr (sizeof(T) == 8) {
         return v.write_pair(va, first, second);
     } else {
-        constexpr unsigned kBytes = 2 * sizeof(T);
-        if (crosses_page(va, kBytes) && (register_alignment_fault(v, va, kBytes, AccessType::write, sizeof(T)) ||
-                                         !v.probe_access(va, kBytes, AccessType::write))) {
-            return false;
-        }
-        return v.write(va, first) && v.write(va + sizeof(T), second);
+        return crossing_store_allowed(v, va, 2 * sizeof(T), sizeof(T)) && v.write(va, first) &&
+               v.write(va + sizeof(T), second);
     }
 }
 

@@ -77,6 +77,7 @@ struct Mmu::Impl {
     u64 fetch_shifts = 0;
     PageInfo flat;                // the page found while translation is disabled
     bool refused_device = false;  // the last lookup that found no page: permissions forbid the access, to Device memory
+                                  // (not in the result, which every miss would pay for)
 
     void registers_changed(const Registers& now);
     void select_address_space();
