@@ -24,8 +24,6 @@ constexpr unsigned kSpsrIl = 20;
 constexpr unsigned kSpsrSsbs = 12;
 constexpr unsigned kSpsrD = 9;
 
-constexpr unsigned kMdscrSs = 0;
-
 constexpr u16 kEventExcTaken = pmu_event::kExcTaken;
 constexpr u16 kEventExcReturn = pmu_event::kExcReturn;
 

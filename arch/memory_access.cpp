@@ -128,11 +128,18 @@ PageLookup access_page(Vcpu& v, const Request& request, u64 va, Privilege privil
         return {};
     }
     const bool refill = v.trace() != nullptr && first && misses_first_level(v, request);
-    PageLookup found = m.lookup(va, request.type, privilege);
+    // Device memory refuses a misaligned store, and no such store marks its page dirty (D8.5.2.1): look at it as a load would.
+    PageLookup found = m.lookup(va, misaligned ? AccessType::read : request.type, privilege);
+    const bool refused_by_device = misaligned && m.found_device(found);
+    if (misaligned && request.is_write() && !refused_by_device) {
+        const bool walked = found.walked;
+        found = m.lookup(va, AccessType::write, privilege);
+        found.walked |= walked;
+    }
     if (v.trace() != nullptr && first) [[unlikely]] {
         record(v, request, found, refill);
     }
-    if (misaligned && m.found_device(found)) [[unlikely]] {  // before permission faults, D8.15.5
+    if (refused_by_device) [[unlikely]] {  // before permission faults, D8.15.5
         refuse(v, request, request.va, fsc::kAlignment, privilege);
         found.page = nullptr;
     } else if (found.page == nullptr) [[unlikely]] {
@@ -465,7 +472,7 @@ u8* Vcpu::host_for_atomic(u64 va, unsigned size, AccessType type, AccessKind kin
 bool device_alignment_fault(Vcpu& v, u64 va, u64 size, AccessType type, unsigned element) {
     Mmu::Impl& m = v.mmu().impl();
     for (u64 page = va; page < va + size; page = (page & kPageMask) + kPageSize) {
-        const PageLookup found = m.lookup(page, type, m.privilege(false));
+        const PageLookup found = m.lookup(page, AccessType::read, m.privilege(false));  // as a load: marks no page dirty
         if (v.trace() != nullptr && page == va) {
             v.trace()->tlb_walk |= found.walked;  // the access itself will find the page in the TLB
         }

@@ -9,6 +9,9 @@
 
 namespace vmm::arch {
 
+/// MDSCR_EL1.SS: software step.
+inline constexpr unsigned kMdscrSs = 0;
+
 /// Debug exceptions other than that of BRK are enabled at Exception level `el` with PSTATE.D = `masked` (D2.4).
 bool debug_exceptions_enabled(const CpuState& s, unsigned el, bool masked);
 

@@ -249,7 +249,6 @@ class Vcpu {
     /// Software step is in force at the current Exception level (D2.12): with PSTATE.SS = 1 the next instruction executes
     /// and clears it, with PSTATE.SS = 0 software_step() is taken instead of an instruction.
     bool software_step_active() const {
-        constexpr unsigned kMdscrSs = 0;
         return bit(s.mdscr_el1, kMdscrSs) && debug_exceptions_enabled(s, s.el, (s.daif & kDaifD) != 0);
     }
 

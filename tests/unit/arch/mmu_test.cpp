@@ -1,4 +1,5 @@
 // The EL1&0 translation regime as loads, stores and fetches see it.
+#include "arch/ldst_access.h"
 #include "tests/unit/arch/mmu_bench.h"
 
 using namespace vmm;
@@ -270,6 +271,17 @@ TEST_CASE("mmu: hardware access flag and dirty state") {
         b.set_el(0);
         CHECK(b.write_fault<u8>(kVa, 1) == (kLower | 0x0F));
         CHECK((b.load(at) & kReadOnly) != 0);
+    }
+    SECTION("no dirty state for a misaligned store to Device memory, which is refused") {
+        b.sys(3, 0, 2, 0, 2, b.v().s.tcr_el1 | u64{3} << 39);
+        b.store(at, clean | kAf | kDevice);
+        CHECK(b.write_fault<u32>(kVa + 2, 1) == (kSame | 0x21));
+        CHECK(b.write_fault<u64>(kVa + 0xFFC, 1) == (kSame | 0x21));
+        CHECK(b.fault_of([&] { CHECK_FALSE(b.v().write_pair(kVa + 4, 1, 2)); }) == (kSame | 0x21));
+        CHECK(b.fault_of([&] { CHECK(device_alignment_fault(b.v(), kVa, 32, AccessType::write, 8)); }) == (kSame | 0x21));
+        CHECK(b.load(at) == (clean | kAf | kDevice));
+        CHECK(b.write_fault<u32>(kVa + 4, 1) == 0);
+        CHECK(b.load(at) == ((clean | kAf | kDevice) & ~kReadOnly));
     }
     SECTION("host_for_atomic() dirties") {
         b.sys(3, 0, 2, 0, 2, b.v().s.tcr_el1 | u64{3} << 39);
