@@ -12,7 +12,6 @@
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
-#include <fstream>
 
 #include <catch2/catch.hpp>
 
@@ -48,10 +47,7 @@ struct Image {
         ::close(fd);
     }
     ~Image() { ::unlink(path.c_str()); }
-    std::string contents() const {
-        std::ifstream in(path, std::ios::binary);
-        return {std::istreambuf_iterator<char>(in), {}};
-    }
+    std::string contents() const { return test::read_text(path); }
     std::string path;
 };
 

@@ -206,8 +206,8 @@ class Commands(ControlTest):
 
     def test_a_pause_loses_no_output(self):
         # Far more than a pipe and the buffers before it hold; nobody reads while the guest is paused.
-        count = 3 << 20
-        words = [0x52A00603,  # movz w3, #0x30, lsl #16
+        count = 2 << 20
+        words = [0x52A00403,  # movz w3, #0x20, lsl #16
                  *t.put_char("x"), 0x71000463, 0x54FFFFA1, *POWER_OFF]  # mov; strb; subs w3, w3, #1; b.ne mov
         process = self.start(words, "--name", "one")
         time.sleep(1)
