@@ -242,7 +242,7 @@ Exec Engine::Impl::execute_traced(const DecodeRow* row, u32 insn, OpTrace& trace
     const Exec result = execute(row, insn);
     v.end_trace();
     // An ERET that completes reports Exec::exception as well.
-    trace.exception = v.exceptions_taken != exceptions_before;
+    trace.exception |= v.exceptions_taken != exceptions_before;
     if (trace.op_class == OpClass::eret && !trace.exception) {
         trace.taken = true;
         trace.target = v.s.pc;

@@ -91,11 +91,17 @@ Exec Vcpu::supervisor_call(u32 imm16) {
 }
 
 Exec Vcpu::hypervisor_call(u32) {
-    return s.el == 0 || config.firmware == nullptr ? undefined() : config.firmware->call(*this);
+    if (s.el == 0 || config.firmware == nullptr) {
+        return undefined();
+    }
+    if (trace_ != nullptr) {
+        trace_->exception = true;  // to the Exception level that the firmware stands for
+    }
+    return config.firmware->call(*this);
 }
 
-Exec Vcpu::secure_monitor_call(u32) {
-    return s.el == 0 || config.firmware == nullptr ? undefined() : config.firmware->call(*this);
+Exec Vcpu::secure_monitor_call(u32 imm16) {
+    return hypervisor_call(imm16);  // the firmware answers both alike
 }
 
 Exec Vcpu::breakpoint_instruction(u32 imm16) {

@@ -44,12 +44,20 @@ bool monitor_covers(const Vcpu& v, const u8* host, u8 size) {
     return v.monitor.armed && v.monitor.size == size && v.monitor.pa == guest_physical(v, host);
 }
 
+/// The status for Ws of a store-exclusive, which ends the monitor's watch.
+u32 exclusive_status(Vcpu& v, bool stored) {
+    v.monitor.armed = false;
+    if (v.trace() != nullptr) [[unlikely]] {
+        v.trace()->not_stored = !stored;
+    }
+    return stored ? 0 : 1;
+}
+
 /// Stores `value` if the location still holds what the load-exclusive saw; returns the status for Ws.
 template <class T>
 u32 store_if_exclusive(Vcpu& v, u8* host, T seen, T value) {
     const bool stored = monitor_covers(v, host, sizeof(T)) && mm::compare_exchange(host, seen, value);
-    v.monitor.armed = false;
-    return stored ? 0 : 1;
+    return exclusive_status(v, stored);
 }
 
 /// LDXR, LDAXR

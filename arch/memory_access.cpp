@@ -50,10 +50,18 @@ bool hits_watchpoint(Vcpu& v, const Request& request) {
     return true;
 }
 
-/// Records the first access of a traced operation; later ones only add to its size.
+/// Records what looking up a page of a traced operation took.
+void record_lookup(OpTrace& trace, const PageLookup& found, bool refill) {
+    trace.tlb_refill |= refill;
+    trace.tlb_walk |= found.walked;
+}
+
+/// Records an access of a traced operation, in the page where it begins; of later ones, only what adds to the first.
 void record(Vcpu& v, const Request& request, const PageLookup& found, bool refill) {
     OpTrace& trace = *v.trace();
     trace.size = static_cast<u8>(trace.size + request.size);
+    trace.misaligned |= request.size != 0 && request.misaligned();
+    record_lookup(trace, found, refill);
     if (trace.has_va) {
         return;
     }
@@ -64,9 +72,6 @@ void record(Vcpu& v, const Request& request, const PageLookup& found, bool refil
     trace.is_exclusive = request.kind.exclusive;
     trace.is_ordered = request.kind.ordered;
     trace.returns_value = request.kind.returns_value;
-    trace.misaligned = request.misaligned();
-    trace.tlb_refill = refill;
-    trace.tlb_walk |= found.walked;
     if (found.page != nullptr) {
         trace.pa_valid = true;
         trace.pa = found.page->pa_page | (request.va & ~kPageMask);
@@ -75,10 +80,10 @@ void record(Vcpu& v, const Request& request, const PageLookup& found, bool refil
 }
 
 /// The first-level TLB would have missed, were it not for the tracing.
-bool misses_first_level(Vcpu& v, const Request& request) {
+bool misses_first_level(Vcpu& v, const Request& request, u64 va) {
     const Mmu::Impl& m = v.mmu().impl();
-    const TlbEntry& entry = v.tlb_.entry(request.va);
-    const u64 tag = (request.va & kPageMask) | (request.kind.unprivileged ? m.user_context : m.data_context);
+    const TlbEntry& entry = v.tlb_.entry(va);
+    const u64 tag = (va & kPageMask) | (request.kind.unprivileged ? m.user_context : m.data_context);
     return tag != (request.is_write() ? entry.write_tag : entry.read_tag);
 }
 
@@ -114,6 +119,7 @@ void refuse(Vcpu& v, const Request& request, u64 va, u8 code, Privilege privileg
 void refuse_misaligned(Vcpu& v, const Request& request) {
     if (v.trace() != nullptr) {
         record(v, request, {}, false);
+        v.trace()->misaligned = true;
     }
     refuse(v, request, request.va, fsc::kAlignment, v.mmu().impl().privilege(request.kind.unprivileged));
 }
@@ -127,7 +133,7 @@ PageLookup access_page(Vcpu& v, const Request& request, u64 va, Privilege privil
         refuse_misaligned(v, request);
         return {};
     }
-    const bool refill = v.trace() != nullptr && first && misses_first_level(v, request);
+    const bool refill = v.trace() != nullptr && misses_first_level(v, request, va);
     // Device memory refuses a misaligned store, and no such store marks its page dirty (D8.5.2.1): look at it as a load would.
     PageLookup found = m.lookup(va, misaligned ? AccessType::read : request.type, privilege);
     const bool refused_by_device = misaligned && m.found_device(found);
@@ -136,8 +142,8 @@ PageLookup access_page(Vcpu& v, const Request& request, u64 va, Privilege privil
         found = m.lookup(va, AccessType::write, privilege);
         found.walked |= walked;
     }
-    if (v.trace() != nullptr && first) [[unlikely]] {
-        record(v, request, found, refill);
+    if (v.trace() != nullptr) [[unlikely]] {
+        first ? record(v, request, found, refill) : record_lookup(*v.trace(), found, refill);
     }
     if (refused_by_device) [[unlikely]] {  // before permission faults, D8.15.5
         refuse(v, request, request.va, fsc::kAlignment, privilege);
@@ -269,7 +275,7 @@ void store(u8* host, unsigned size, u64 value) {
 
 /// A traced access that the first-level TLB would have served, recorded. nullptr: anything else.
 u8* traced_hit(Vcpu& v, const Request& request) {
-    if (request.misaligned() || misses_first_level(v, request)) {
+    if (request.misaligned() || misses_first_level(v, request, request.va)) {
         return nullptr;
     }
     const TlbEntry& entry = v.tlb_.entry(request.va);
@@ -422,11 +428,10 @@ bool Vcpu::probe_access(u64 va, u64 size, AccessType type, AccessKind kind) {
     const u64 pages = size == 0 ? 0 : (((va + size - 1) & kPageMask) - (va & kPageMask)) / kPageSize + 1;
     for (u64 i = 0; i < pages; ++i) {
         const u64 at = i == 0 ? va : (va & kPageMask) + i * kPageSize;
-        const bool refill = trace_ != nullptr && i == 0 && misses_first_level(*this, whole);
+        const bool refill = trace_ != nullptr && misses_first_level(*this, whole, at);
         const PageLookup found = m.lookup(at, type, privilege);
-        if (trace_ != nullptr && i == 0) {
-            record(*this, whole, found, refill);
-            trace_->misaligned = false;
+        if (trace_ != nullptr) {
+            i == 0 ? record(*this, whole, found, refill) : record_lookup(*trace_, found, refill);
         }
         if (found.page == nullptr) {
             refuse(*this, whole, at, found.fsc, privilege);
@@ -473,7 +478,7 @@ bool device_alignment_fault(Vcpu& v, u64 va, u64 size, AccessType type, unsigned
     Mmu::Impl& m = v.mmu().impl();
     for (u64 page = va; page < va + size; page = (page & kPageMask) + kPageSize) {
         const PageLookup found = m.lookup(page, AccessType::read, m.privilege(false));  // as a load: marks no page dirty
-        if (v.trace() != nullptr && page == va) {
+        if (v.trace() != nullptr) {
             v.trace()->tlb_walk |= found.walked;  // the access itself will find the page in the TLB
         }
         if (m.found_device(found)) {

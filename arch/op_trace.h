@@ -21,7 +21,7 @@ struct OpTrace {
     u8 target_el = 0;
     u64 target = 0;             // valid when taken
 
-    // The first memory access of the operation.
+    // The memory accesses of the operation; the addresses are those of the first.
     bool has_va = false;
     bool pa_valid = false;      // translation succeeded
     bool is_write = false;
@@ -30,14 +30,18 @@ struct OpTrace {
     bool is_ordered = false;    // acquire or release semantics
     bool returns_value = false; // atomics: a register other than XZR receives the old value
     bool is_device = false;     // Device memory or MMIO
-    bool tlb_refill = false;    // missed the first-level TLB
-    bool tlb_walk = false;      // a table walk was made
-    bool misaligned = false;    // not naturally aligned
+    bool tlb_refill = false;    // some page missed the first-level TLB
+    bool tlb_walk = false;      // a table walk was made, for whichever page
+    bool misaligned = false;    // some part is not naturally aligned
+    bool not_stored = false;    // a store-exclusive that the monitor did not let pass
     u8 size = 0;                // bytes accessed in all
     u64 va = 0;
     u64 pa = 0;
 
-    bool exception = false;     // ended in a synchronous exception
+    bool exception = false;     // ended in a synchronous exception, be it to a higher Exception level (HVC, SMC)
+
+    /// Memory was read or written, not only translated to.
+    bool accessed_memory() const { return pa_valid && !exception && !not_stored; }
 };
 
 /// One per vCPU. All calls come from the vCPU's own thread.

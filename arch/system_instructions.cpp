@@ -63,6 +63,10 @@ void zero_block(void*, Vcpu& v, u64 va) {
         if (device_alignment_fault(v, va, 1, AccessType::write, 1) || !v.probe_access(va, 1, AccessType::write)) {
             return;
         }
+        if (OpTrace* const trace = v.trace()) {  // what is accessed begins at the block
+            trace->va = align_down(trace->va, kBlock);
+            trace->pa = align_down(trace->pa, kBlock);
+        }
     }
     const u64 exceptions_before = v.exceptions_taken;
     for (u64 offset = 0; offset < kBlock; offset += sizeof(u64)) {

@@ -222,7 +222,7 @@ DetailedModel::Facts DetailedModel::follow(const arch::OpTrace& trace) {
     ++now_;
     if (trace.has_va) {
         translate(trace, facts);
-        if (trace.pa_valid && !trace.exception && !trace.is_device) {
+        if (trace.accessed_memory() && !trace.is_device) {
             access(trace, facts);
         }
     } else if (!trace.exception) {
@@ -248,7 +248,7 @@ void DetailedModel::memory_events(const arch::OpTrace& trace, const Facts& facts
         sample.events |= event::kL1dAccess;
         sample.events |= origin != DataOrigin::l1 ? event::kL1dRefill : 0;
         sample.events |= beyond_l2 ? event::kLlcAccess : 0;
-        sample.events |= origin == DataOrigin::dram ? event::kLlcMiss : 0;
+        sample.events |= beyond_l2 && origin != DataOrigin::llc ? event::kLlcMiss : 0;
         if (load && pmsver_ >= kSpeV1p4) {
             sample.events |= origin != DataOrigin::l1 ? event::kL2Access : 0;
             sample.events |= beyond_l2 ? event::kL2Miss : 0;

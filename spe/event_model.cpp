@@ -127,8 +127,10 @@ MemoryLevel BasicModel::memory_events(const arch::OpTrace& trace, Sample& sample
     }
     MemoryLevel level = MemoryLevel::l1;
     if (trace.pa_valid && !trace.exception) {
-        level = locate(trace);
         sample.pa = trace.pa;
+    }
+    if (trace.accessed_memory()) {
+        level = locate(trace);
         if (level != MemoryLevel::device) {
             sample.events |= event::kL1dAccess;
         }

@@ -109,6 +109,7 @@ OpType classify(const arch::OpTrace& trace, u8 pmsver) {
     }
     OpType type = kRows[index].type;
     switch (trace.op_class) {
+        case OpClass::eret: return trace.exception ? OpType{} : type;  // UNDEFINED at EL0: no branch (D17.6.3)
         case OpClass::atomic: return classify_atomic(trace);
         case OpClass::dc_zva:
             if (pmsver < kSpeV1p1) {

@@ -8,7 +8,7 @@
 //             T branch target, V data virtual address, P data physical address, S data source, X translation latency;
 //             ? any of these (the manual leaves it open)
 //   events    E exception, N condition failed, M misaligned (from SPEv1p1 on); plus for each access to memory L1D access and
-//             TLB access (EV2, EV4), for one that faulted the TLB access only
+//             TLB access (EV2, EV4), for one that faulted the TLB access only; F a store-exclusive that fails, likewise
 //   setup     0 none; 1 executes at EL0
 //
 // X1 = 5, X2 = data (64-byte aligned), X3 = 1, X4 = 0, X5 and X30 = address of code, X6 = an unmapped address, PSTATE.Z = 1.
@@ -75,6 +75,7 @@ op 8, 00, 00, 00, 00, "?", "", 0, at s1e1r, x2
 // Exceptions of their own.
 op 8, 00, 00, 00, 00, "", "E", 0, svc #0
 op 8, 00, 00, 00, 00, "", "E", 1, svc #1
+op 8, 00, 00, 00, 00, "", "E", 1, eret
 op 8, 00, 00, 00, 00, "", "E", 0, brk #1
 op 8, 00, 00, 00, 00, "", "E", 0, udf #1
 op 8, 00, 00, 00, 00, "", "E", 1, mrs x0, tpidr_el1
@@ -120,6 +121,8 @@ op 8, 00, 00, 00, 04, "", "", 0, aese v0.16b, v1.16b
 op 8, 00, 00, 00, 04, "", "", 0, sha256h q0, q1, v2.4s
 op 8, 00, 00, 00, 04, "", "", 0, pmull v0.1q, v1.1d, v2.1d
 op 8, 00, 00, 00, 06, "", "", 0, fadd v0.4s, v1.4s, v2.4s
+op 8, 00, 00, 00, 06, "", "", 0, frecpe v0.4s, v1.4s
+op 8, 00, 00, 00, 04, "", "", 0, urecpe v0.4s, v1.4s
 op 8, 00, 00, 00, 06, "", "", 0, fmla v0.2d, v1.2d, v2.2d
 op 8, 00, 00, 00, 06, "", "", 0, fdiv v0.4s, v1.4s, v2.4s
 op 8, 00, 00, 00, 06, "", "", 0, fsqrt v0.2d, v1.2d
@@ -197,10 +200,10 @@ op 9, 01, 11, 11, 11, "VPX", "", 0, dc zva, x2
 op 9, 01, 01, 01, 01, "VX", "E", 0, str x0, [x6]
 op 9, 05, 05, 05, 05, "VX", "E", 0, stp q0, q1, [x6]
 // The monitor is not armed: the address is known, nothing is stored.
-op 9, 0b, 0b, 0b, 0b, "VX?", "", 0, stxr w0, x1, [x2]
-op 9, 0b, 0b, 0b, 0b, "VX?", "", 0, stxp w0, x1, x3, [x2]
-op 9, 1b, 1b, 1b, 1b, "VX?", "", 0, stlxr w0, w1, [x2]
-op 9, 1b, 1b, 1b, 1b, "VX?", "", 0, stlxp w0, x1, x3, [x2]
+op 9, 0b, 0b, 0b, 0b, "VX?", "F", 0, stxr w0, x1, [x2]
+op 9, 0b, 0b, 0b, 0b, "VX?", "F", 0, stxp w0, x1, x3, [x2]
+op 9, 1b, 1b, 1b, 1b, "VX?", "F", 0, stlxr w0, w1, [x2]
+op 9, 1b, 1b, 1b, 1b, "VX?", "F", 0, stlxp w0, x1, x3, [x2]
 
 // ── Atomics ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 op 9, 06, 06, 06, 06, "VPSX", "", 0, ldadd x1, x0, [x2]

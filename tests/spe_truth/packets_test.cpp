@@ -201,8 +201,8 @@ void check_events(const nlohmann::json& record, const Row& row, u8 pmsver) {
     check(1, true);
     check(6, has(row.events, 'N'));
     check(11, has(row.events, 'M') && pmsver >= kSpeV1p1);
-    if (!has(row.parts, '?')) {
-        check(2, has(row.parts, 'V') && !has(row.events, 'E'));
+    if (const bool fails = has(row.events, 'F'); fails || !has(row.parts, '?')) {
+        check(2, has(row.parts, 'V') && !has(row.events, 'E') && !fails);
         check(4, has(row.parts, 'V'));
     }
 }

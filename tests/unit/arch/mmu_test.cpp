@@ -625,6 +625,22 @@ TEST_CASE("mmu: traced accesses") {
     CHECK(t.va == kVa + 0x2FF4);
     CHECK(t.size == 16);
     CHECK(t.tlb_walk);
+    // The second page counts as well.
+    tlbi(b, kVae1, kVa + 0x3000, kAsid1);
+    t = traced([&] { CHECK(b.v().read<u64>(kVa + 0x2FFC, value)); });
+    CHECK(t.va == kVa + 0x2FFC);
+    CHECK(t.pa == kPa + 0xFFC);
+    CHECK(t.tlb_walk);
+    CHECK(t.misaligned);
+    t = traced([&] { CHECK(b.v().read<u64>(kVa + 0x2FFC, value)); });
+    CHECK_FALSE(t.tlb_walk);
+    tlbi(b, kVae1, kVa + 0x3000, kAsid1);
+    t = traced([&] { CHECK(b.v().probe_access(kVa + 0x2FF8, 16, AccessType::read)); });
+    CHECK(t.tlb_walk);
+    CHECK_FALSE(t.misaligned);
+    t = traced([&] { CHECK(b.v().write_pair(kVa + 0x2FF4, 1, 2)); });
+    CHECK(t.misaligned);
+    CHECK(t.size == 16);
     const auto zero_block = [&](u64 va) { b.sys(1, 3, 7, 4, 1, va); };
     tlbi(b, kVae1, kVa + 0x2000, kAsid1);
     t = traced([&] { zero_block(kVa + 0x2000); });
@@ -632,6 +648,10 @@ TEST_CASE("mmu: traced accesses") {
     CHECK(t.tlb_walk);
     t = traced([&] { zero_block(kVa + 0x2000); });
     CHECK_FALSE(t.tlb_walk);
+    t = traced([&] { zero_block(kVa + 0x2068); });  // the block, not the operand
+    CHECK(t.va == kVa + 0x2040);
+    CHECK(t.pa == kPa + 0x40);
+    CHECK(t.size == 64);
     t = traced([&] { zero_block(kVa + 0x1000); });
     CHECK(t.va == kVa + 0x1000);  // refused: Device memory
     t = traced([&] { CHECK_FALSE(b.v().read_pair(kVa + 0xFFC, value, value)); });

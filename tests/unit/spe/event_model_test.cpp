@@ -178,6 +178,17 @@ TEST_CASE("event model: a faulting load keeps its address but nothing of the acc
     CHECK_FALSE(sample.data_source);
 }
 
+TEST_CASE("event model: a store-exclusive that fails touches no cache", "[spe][event_model]") {
+    BasicModel model(3, 1);
+    OpTrace trace = load(0x80000000);
+    trace.op_class = OpClass::store;
+    trace.is_write = trace.is_exclusive = trace.not_stored = true;
+    const Sample sample = model.evaluate(trace);
+    CHECK(sample.events == (event::kRetired | event::kTlbAccess));
+    CHECK(sample.va == 0x80000000);
+    CHECK(sample.translation_latency);
+}
+
 TEST_CASE("event model: device accesses touch no cache", "[spe][event_model]") {
     BasicModel model(3, 1);
     OpTrace trace = load(0x1000000);
