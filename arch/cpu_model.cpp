@@ -62,6 +62,7 @@ constexpr CpuModel kNeoverseN1 = {
 constexpr CpuModel max_of(CpuModel model) {
     model.name = "max";
     model.pmuver = kPmuV3p7;
+    model.pmcr_id = 0x3000;  // with PMUv3p7, IMP and IDCODE read as zero
     return model;
 }
 

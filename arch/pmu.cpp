@@ -44,6 +44,7 @@ constexpr bool is_operation(u64 type) {
 void Pmu::reset() {
     global_enable_ = false;
     spe_stopped_ = false;
+    profiled_ = {};
     control_ = enabled_ = overflowed_ = interrupts_ = selected_ = user_enable_ = cycle_filter_ = cycles_ = 0;
     types_.fill(0);
     counters_.fill(0);
@@ -99,8 +100,26 @@ void Pmu::set_spe_stopped(bool stopped) {
     }
 }
 
-bool Pmu::filtered(u64 filter) const {
-    return (filter & (v_.s.el == 0 ? kFilterEl0 : kFilterEl1)) != 0;
+void Pmu::set_profiled(bool el0, bool el1) {
+    const std::array now{el0, el1};
+    if (now != profiled_) {
+        sync();
+        profiled_ = now;
+    }
+}
+
+bool Pmu::filtered(u64 filter, u8 el) const {
+    return (filter & (el == 0 ? kFilterEl0 : kFilterEl1)) != 0;
+}
+
+bool Pmu::counts_operations(unsigned n) const {
+    const bool population = (types_[n] & 0xFFFF) == pmu_event::kSamplePop && profiled_[v_.s.el];
+    return counts(n) && (is_operation(types_[n]) || population) && !filtered(types_[n], v_.s.el);
+}
+
+/// What CHAIN counts are overflows at 32 bits.
+bool Pmu::chains(unsigned n) const {
+    return n % 2 == 0 && n + 1 < kCounters && (types_[n + 1] & 0xFFFF) == pmu_event::kChain && !overflows_at_64();
 }
 
 /// Adds to an event counter; overflow sets its status bit and advances a chained odd neighbour.
@@ -113,12 +132,10 @@ void Pmu::add(unsigned n, u64 amount) {
     if (wraps == 0) {
         return;
     }
-    const unsigned odd = n + 1;
-    const bool chained = n % 2 == 0 && odd < kCounters && (types_[odd] & 0xFFFF) == pmu_event::kChain &&
-                         counts(odd) && !filtered(types_[odd]);
+    const bool chained = chains(n) && counts(n + 1) && !filtered(types_[n + 1], v_.s.el);
     overflowed_ |= u64{1} << n;
     if (chained) {
-        add(odd, wraps);
+        add(n + 1, wraps);
     }
 }
 
@@ -130,10 +147,10 @@ void Pmu::sync() {
         return;
     }
     // An overflow may freeze the others, but only from the next operation on.
-    const bool counts_cycles = counts(kCycleCounter) && !filtered(cycle_filter_);
+    const bool counts_cycles = counts(kCycleCounter) && !filtered(cycle_filter_, v_.s.el);
     u64 counting = 0;
     for (unsigned n = 0; n < kCounters; ++n) {
-        counting |= u64{counts(n) && is_operation(types_[n]) && !filtered(types_[n])} << n;
+        counting |= u64{counts_operations(n)} << n;
     }
     for (unsigned n = 0; n < kCounters; ++n) {
         if (bit(counting, n)) {
@@ -150,18 +167,23 @@ void Pmu::sync() {
     drive_irq();
 }
 
-void Pmu::count_event(u16 event, u64 amount) {
+void Pmu::count_event(u8 el, u16 event, u64 amount) {
     for (unsigned n = 0; n < kCounters; ++n) {
-        if (counts(n) && (types_[n] & 0xFFFF) == event && !filtered(types_[n])) {
+        if (counts(n) && (types_[n] & 0xFFFF) == event && !filtered(types_[n], el)) {
             add(n, amount);
         }
     }
     drive_irq();
 }
 
+void Pmu::count_here(u16 event, u64 n) {
+    count_event(v_.s.el, event, n);
+}
+
 void Pmu::software_increment(u64 mask) {
     for (unsigned n = 0; n < kCounters; ++n) {
-        if (bit(mask, n) && counts(n) && (types_[n] & 0xFFFF) == pmu_event::kSwIncr && !filtered(types_[n])) {
+        if (bit(mask, n) && counts(n) && (types_[n] & 0xFFFF) == pmu_event::kSwIncr &&
+            !filtered(types_[n], v_.s.el)) {
             add(n, 1);
         }
     }
@@ -176,15 +198,13 @@ u64 Pmu::ops_until_overflow() const {
     const u64 done = v_.ops_executed() - accounted_;  // already executed, not yet counted
     const auto consider = [&](u64 until) { least = std::min(least, until > done ? until - done : 1); };
     for (unsigned n = 0; n < kCounters; ++n) {
-        const bool chained = n % 2 == 0 && n + 1 < kCounters && (types_[n + 1] & 0xFFFF) == pmu_event::kChain &&
-                             bit(interrupts_, n + 1);
-        const bool matters = bit(interrupts_, n) || chained || (control_ & kPmcrFzo) != 0;
-        if (counts(n) && is_operation(types_[n]) && !filtered(types_[n]) && matters) {
+        const bool matters = bit(interrupts_, n) || (chains(n) && bit(interrupts_, n + 1)) || (control_ & kPmcrFzo) != 0;
+        if (matters && counts_operations(n)) {
             consider(overflows_at_64() ? ~counters_[n] + (counters_[n] != 0)
                                        : (u64{1} << 32) - bits(counters_[n], 31, 0));
         }
     }
-    if (counts(kCycleCounter) && !filtered(cycle_filter_) && bit(interrupts_, kCycleCounter) && cycles_ != 0) {
+    if (counts(kCycleCounter) && !filtered(cycle_filter_, v_.s.el) && bit(interrupts_, kCycleCounter) && cycles_ != 0) {
         consider(~cycles_ + 1);
     }
     return least;
@@ -195,8 +215,10 @@ bool Pmu::overflow_depends_on_el() const {
         return false;
     }
     const auto has_filter = [](u64 type) { return (type & (kFilterEl1 | kFilterEl0)) != 0; };
+    const bool some_profiled = profiled_[0] != profiled_[1];
     for (unsigned n = 0; n < kCounters; ++n) {
-        if (counts(n) && has_filter(types_[n])) {
+        const bool population = (types_[n] & 0xFFFF) == pmu_event::kSamplePop;
+        if (counts(n) && (has_filter(types_[n]) || (population && some_profiled))) {
             return true;
         }
     }

@@ -53,7 +53,13 @@ class Pmu {
     /// `n` occurrences of `event` at the current Exception level. Not for events that count operations.
     void count(u16 event, u64 n) {
         if (active_) [[unlikely]] {
-            count_event(event, n);
+            count_here(event, n);
+        }
+    }
+    /// As count(), of an operation that was executed at Exception level `el`, which it may have left.
+    void count_at(u8 el, u16 event, u64 n) {
+        if (active_) [[unlikely]] {
+            count_event(el, event, n);
         }
     }
 
@@ -64,6 +70,8 @@ class Pmu {
     /// PMBLIMITR_EL1.{E, PMFZ} and PMBSR_EL1.S are set: with PMCR_EL0.FZS the event counters stand still, and with
     /// PMCR_EL0.DP the cycle counter (has_dpfzs()).
     void set_spe_stopped(bool stopped);
+    /// Operations at EL0, at EL1 are SPE's sample population from now on, which SAMPLE_POP counts.
+    void set_profiled(bool el0, bool el1);
     /// PMCR_EL0.FZS exists: PMUv3p7 with SPE version 1.2 or later.
     bool has_freeze_on_spe() const;
     /// ID_AA64DFR1_EL1.DPFZS: PMCR_EL0.DP stops the cycle counter, too, when FZS freezes the others.
@@ -116,9 +124,12 @@ class Pmu {
     bool wide() const;                      // event counters have 64 bits
     bool overflows_at_64() const;           // ... and overflow there
     u64 writable_controls() const;          // of PMCR_EL0
-    bool filtered(u64 filter) const;        // not counted at the current Exception level
+    bool counts_operations(unsigned n) const;  // at the current Exception level, each of them
+    bool filtered(u64 filter, u8 el) const; // not counted at that Exception level
+    bool chains(unsigned n) const;          // counter n + 1 counts the overflows of counter n
     void add(unsigned n, u64 amount);
-    void count_event(u16 event, u64 n);
+    void count_event(u8 el, u16 event, u64 n);
+    void count_here(u16 event, u64 n);
     void update();                          // after any register write: active_, the interrupt, the engine's budget
     void drive_irq();
 
@@ -128,6 +139,7 @@ class Pmu {
     bool irq_level_ = false;
     bool global_enable_ = false;            // PMCR_EL0.E
     bool spe_stopped_ = false;
+    std::array<bool, 2> profiled_{};        // by Exception level
     u64 control_ = 0;                       // PMCR_EL0.{FZS, FZO, LP, DP, X}
     u64 enabled_ = 0;
     u64 overflowed_ = 0;

@@ -35,10 +35,6 @@ SysregTrap check_user(void* self, Vcpu& v, bool is_write) {
     return allowed ? SysregTrap::allow : SysregTrap::trap_el1;
 }
 
-SysregTrap check_userenr(void*, Vcpu& v, bool is_write) {
-    return v.s.el == 0 && is_write ? SysregTrap::trap_el1 : SysregTrap::allow;
-}
-
 template <u64 (Pmu::*getter)() const>
 u64 read(void* self, Vcpu&) {
     pmu_of(self).sync();
@@ -135,8 +131,8 @@ constexpr SysregRow kRows[] = {
      .write = write_selected_type, .check = check_user<>, .ends_block = true},
     {.name = "PMXEVCNTR_EL0",  .key = key(3, 9, 13, 2), .access = rw_el0, .read = read_selected_counter,
      .write = write_selected_counter, .check = check_user<kEr, true>, .ends_block = true},
-    {.name = "PMUSERENR_EL0",  .key = key(3, 9, 14, 0), .access = rw_el0, .read = read<&Pmu::user_enable>,
-     .write = write<&Pmu::set_user_enable>, .check = check_userenr},
+    {.name = "PMUSERENR_EL0",  .key = key(3, 9, 14, 0), .access = el0_reads, .read = read<&Pmu::user_enable>,
+     .write = write<&Pmu::set_user_enable>},
     {.name = "PMOVSSET_EL0",   .key = key(3, 9, 14, 3), .access = rw_el0, .read = read<&Pmu::overflowed>,
      .write = write_set<&Pmu::overflowed, &Pmu::set_overflowed>, .check = check_user<>, .ends_block = true},
     {.name = "PMCCFILTR_EL0",  .key = key(3, 14, 15, 7), .access = rw_el0, .read = read<&Pmu::cycle_filter>,

@@ -57,6 +57,9 @@ void ProfilingBuffer::raise(u64 ec, u64 mss) {
 }
 
 void ProfilingBuffer::fault_at(u64 va, u8 fsc) {
+    if (va != pointer_) {  // below it there are not only records
+        status_ = pmbsr::Dl::set(status_, 1);
+    }
     pointer_ = va;
     raise(pmbsr::kEcStage1Abort, fsc);
 }

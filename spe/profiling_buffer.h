@@ -90,8 +90,11 @@ class ProfilingBuffer {
         return stopped() && pmblimitr::E::get(limitr_) != 0 && pmblimitr::Pmfz::get(limitr_) != 0;
     }
 
-    /// A page of the buffer cannot be written: stops with PMBPTR_EL1 at `va`. No record was cut.
+    /// A page of the buffer cannot be written: stops with PMBPTR_EL1 at `va`, and DL if that skips memory without records.
     void fault_at(u64 va, u8 fsc);
+
+    /// check() has not yet looked at the buffer as it is.
+    bool wants_check() const { return !checked_ && enabled() && !discards(); }
 
     /// To be called when profiling becomes enabled or a register of the buffer is written while it is: raises the event
     /// for a buffer that cannot be used. Does nothing in discard mode.

@@ -16,7 +16,6 @@ namespace vmm::spe {
 namespace {
 
 // PMU events of the profiling unit. Arm ARM, "Common event numbers".
-constexpr u16 kSamplePop = 0x4000;
 constexpr u16 kSampleFeed = 0x4001;
 constexpr u16 kSampleFiltrate = 0x4002;
 constexpr u16 kSampleCollision = 0x4003;
@@ -125,6 +124,10 @@ u64 ProfilingUnit::ops_until_sample() {
         sampler_.advance(reported_ - sampler_at_);
     }
     reported_ = sampler_at_ = now;
+    if (enabled_at_[v_.s.el] && buffer_.wants_check()) [[unlikely]] {
+        count_event(buffer_.check());
+        follow_state();
+    }
     segment_counts_ = enabled_at_[v_.s.el];
     if (!segment_counts_) {
         last_target_.reset();
@@ -152,7 +155,6 @@ void ProfilingUnit::catch_up() {
 
 [[gnu::always_inline]] inline void ProfilingUnit::report(u64 operations) {
     counters_.population.add(operations);
-    v_.pmu().count(kSamplePop, operations);
     reported_ += operations;
 }
 
@@ -190,7 +192,8 @@ void ProfilingUnit::add_optional_facts(Sample& sample, const arch::OpTrace& trac
 /// Before filtering, and whatever PMSFCR_EL1 enables: what kind of operation it is and which filters it would pass.
 void ProfilingUnit::count_filter_events(const Sample& sample) {
     arch::Pmu& pmu = v_.pmu();
-    pmu.count(kSampleFeed, 1);
+    const u8 el = sample.pc.el;
+    pmu.count_at(el, kSampleFeed, 1);
     if (config_.pmsver < kSpeV1p2) {
         return;
     }
@@ -213,7 +216,7 @@ void ProfilingUnit::count_filter_events(const Sample& sample) {
     };
     for (const Row& row : rows) {
         if (row.happened) {
-            pmu.count(row.event, 1);
+            pmu.count_at(el, row.event, 1);
         }
     }
 }
@@ -238,16 +241,11 @@ void ProfilingUnit::count_filter_events(const Sample& sample) {
 }
 
 [[gnu::always_inline]] inline void ProfilingUnit::take_sample(const arch::OpTrace& trace) {
-    if (features_.collisions && active_ && collides()) {
+    if (features_.collisions && active_ && collides(trace.el)) {
         model_->observe(trace);
         return;
     }
     counters_.samples.add(1);
-    if (!active_) [[unlikely]] {
-        model_->observe(trace);
-        counters_.dropped.add(1);
-        return;
-    }
     Sample sample = model_->evaluate(trace);
     if (optional_facts_) {
         add_optional_facts(sample, trace);
@@ -258,11 +256,15 @@ void ProfilingUnit::count_filter_events(const Sample& sample) {
     if (v_.pmu().active()) [[unlikely]] {
         count_filter_events(sample);
     }
+    if (!active_) [[unlikely]] {  // the operation itself switched the buffer off
+        counters_.dropped.add(1);
+        return;
+    }
     if (filters_.any() && !filter(filters_, masks_.pmsevfr, sample).keep()) {
         counters_.filtered.add(1);
         return;
     }
-    v_.pmu().count(kSampleFiltrate, 1);
+    v_.pmu().count_at(trace.el, kSampleFiltrate, 1);
     if (buffer_.discards()) {
         counters_.discarded.add(1);
         return;
@@ -289,12 +291,12 @@ void ProfilingUnit::follow_branch(const arch::OpTrace& trace) {
 }
 
 /// An operation chosen before the modelled end of the sample before it is lost. An operation takes one cycle.
-bool ProfilingUnit::collides() {
+bool ProfilingUnit::collides(u8 el) {
     if (v_.ops_executed() >= busy_until_) {
         return false;
     }
     counters_.collisions.add(1);
-    v_.pmu().count(kSampleCollision, 1);
+    v_.pmu().count_at(el, kSampleCollision, 1);
     buffer_.set_collision();
     return true;
 }
@@ -386,6 +388,7 @@ void ProfilingUnit::follow_state() {
     active_ = buffer_active();
     enabled_at_[0] = profiling_enabled(0);
     enabled_at_[1] = profiling_enabled(1);
+    v_.pmu().set_profiled(enabled_at_[0], enabled_at_[1]);
     v_.pmu().set_spe_stopped(buffer_.freezes_counters());
 }
 
@@ -411,7 +414,7 @@ void ProfilingUnit::control_written(bool buffer_registers) {
         count_event(examine_buffer());
         pin_buffer();
     }
-    if (profiling_enabled_somewhere()) {
+    if (profiling_enabled(v_.s.el)) {
         count_event(buffer_.check());
     }
     follow_state();

@@ -144,7 +144,7 @@ class ProfilingUnit final : public arch::OpObserver {
     void add_optional_facts(Sample& sample, const arch::OpTrace& trace) const;
     void take_sample(const arch::OpTrace& trace);
     void store_record(const Sample& sample);
-    bool collides();
+    bool collides(u8 el);
     void follow_branch(const arch::OpTrace& trace);
     void count_event(BufferEvent event);
 

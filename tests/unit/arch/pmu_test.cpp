@@ -242,9 +242,14 @@ TEST_CASE("pmu: what EL0 may do") {
             CHECK(allowed(c.crn, c.crm, c.op2, false) == ((enable & c.reads) != 0));
             CHECK(allowed(c.crn, c.crm, c.op2, true) == ((enable & c.writes) != 0));
         }
-        CHECK(allowed(9, 14, 0, false));
-        CHECK_FALSE(allowed(9, 14, 0, true));
+        CHECK(b.mrs(3, 3, 9, 14, 0) == enable);  // PMUSERENR itself
     }
+    const u64 before = b.v().exceptions_taken;
+    b.put(PmuBench::kCode, 0xD51B9E00);  // MSR PMUSERENR_EL0, X0, which only EL1 may: UNDEFINED
+    b.v().s.pc = PmuBench::kCode;
+    b.run(1);
+    CHECK(b.v().exceptions_taken == before + 1);
+    CHECK(b.v().s.esr_el1 == u64{1} << 25);
 }
 
 // ── PMUv3p7 ────────────────────────────────────────────────────────────────────────────────────────────────
@@ -261,7 +266,7 @@ TEST_CASE("pmu: version 3.7 is the model's, and 3.1 has none of its controls") {
     PmuBench b("max");
     b.set_pmcr(~u64{0});
     CHECK(bits(b.mrs(3, 0, 0, 5, 0), 11, 8) == 7);
-    CHECK(b.pmcr() == (0x410C3000 | 0x2F1));  // FZO, LP; FZS needs SPE
+    CHECK(b.pmcr() == (0x3000 | 0x2F1));  // no IMP; FZO, LP; FZS needs SPE
     CHECK(b.mrs(3, 0, 9, 14, 6) == 0);
     CHECK(b.mrs(3, 0, 0, 5, 1) == 0);  // DPFZS, too
     b.set_counter(0, ~u64{0});
@@ -289,6 +294,22 @@ TEST_CASE("pmu: 64-bit counters overflow where PMCR.LP says") {
         CHECK(b.counter(0) == row.start + 10);
         CHECK(b.overflow() == (row.overflows ? 1 : 0));
         CHECK(b.line.level == row.overflows);
+    }
+}
+
+TEST_CASE("pmu: CHAIN counts overflows at 32 bits only") {
+    constexpr u64 kLp = 0x80;
+    for (const u64 lp : {u64{0}, kLp}) {
+        PmuBench b("max");
+        b.set_type(0, 0x08);
+        b.set_type(1, 0x1E);
+        b.enable(3);
+        b.set_pmcr(1 | lp);
+        b.set_counter(0, ~u64{0} - 9);
+        b.run(20);
+        CHECK(b.counter(0) == 10);
+        CHECK(b.counter(1) == (lp != 0 ? 0 : 1));
+        CHECK(b.overflow() == 1);
     }
 }
 

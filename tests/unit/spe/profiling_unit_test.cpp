@@ -25,12 +25,22 @@ constexpr u64 kData = kBase + 0x30000;
 constexpr u64 kBuffer = kBase + 4 * kMiB;
 constexpr u64 kTables = kBase + 1 * kMiB;
 constexpr u64 kS = 0x20000;
+constexpr u64 kDl = 0x80000;
 
 class FixedCounter final : public arch::CounterPort {
   public:
     u64 count() const override { return value; }
     u64 frequency() const override { return 1'000'000'000; }
     u64 value = 0x1122334455;
+};
+
+class CountingFirmware final : public arch::FirmwarePort {
+  public:
+    arch::Exec call(arch::Vcpu&) override {
+        ++calls;
+        return arch::Exec::next;
+    }
+    unsigned calls = 0;
 };
 
 class RecordingIrq final : public arch::IrqLine {
@@ -73,6 +83,7 @@ struct World {
         config.model = arch::find_cpu_model(cpu);
         config.ram = memory->ram();
         config.counter = &counter;
+        config.firmware = &firmware;
         config.interconnect = &interconnect;
         config.pmu = true;
         config.pmsver = pmsver;
@@ -147,6 +158,7 @@ struct World {
     }
 
     FixedCounter counter;
+    CountingFirmware firmware;
     RecordingIrq irq;
     arch::Interconnect interconnect;
     std::unique_ptr<mm::HostMemory> memory;
@@ -297,6 +309,35 @@ TEST_CASE("profiling unit: a sampled call into the kernel is recorded with its e
     CHECK(bytes[14] == 0x80);  // the level it was executed at
     CHECK(bytes[17] == 0x52);
     CHECK(bytes[18] == 0x03);  // exception, retired
+}
+
+TEST_CASE("profiling unit: a sampled call to the firmware is recorded with its exception", "[spe][profiling_unit]") {
+    World world;
+    world.code({0xd4000002, 0x17ffffff});  // hvc #0 ; b .-4
+    world.start(kBuffer, kBuffer + kMiB, 256, 2, 1);
+    world.run(1);
+    REQUIRE(world.records() == 1);
+    CHECK(world.record(0)[18] == 0x03);
+    CHECK(world.firmware.calls == 1);
+    CHECK(world.v.exceptions_taken == 0);
+}
+
+TEST_CASE("profiling unit: a buffer for EL0 may be programmed at EL1 in any order", "[spe][profiling_unit]") {
+    World world;
+    world.write("PMSCR_EL1", 1);
+    world.write("PMBPTR_EL1", kBuffer + kMiB);  // no room
+    world.write("PMBLIMITR_EL1", (kBuffer + kMiB) | 1);
+    world.run(100);
+    CHECK(world.read("PMBSR_EL1") == 0);
+    const bool mended = GENERATE(true, false);
+    if (mended) {
+        world.write("PMBPTR_EL1", kBuffer);
+    }
+    world.v.switch_el(0, 0);
+    world.v.context_changed();
+    world.run(1);
+    CHECK(world.read("PMBSR_EL1") == (mended ? 0 : kS | 1));
+    CHECK(world.irq.level == !mended);
 }
 
 TEST_CASE("profiling unit: context, physical address and timestamp are collected when asked for", "[spe][profiling_unit]") {
@@ -754,7 +795,8 @@ TEST_CASE("profiling unit: eager faults come when the buffer is enabled", "[spe]
         world.write("PMBPTR_EL1", kHigh + 64);
         CHECK_FALSE(world.irq.level);
         world.write("PMBLIMITR_EL1", limit | 1);  // sampling is off: no record would be written
-        CHECK(world.read("PMBSR_EL1") == (kFaultSyndrome | row.fsc));
+        const u64 skipped = row.page == 0 ? 0 : kDl;  // memory without records below PMBPTR
+        CHECK(world.read("PMBSR_EL1") == (kFaultSyndrome | skipped | row.fsc));
         CHECK(world.read("PMBPTR_EL1") == (row.page == 0 ? kHigh + 64 : kHigh + row.page * 4096));
         CHECK(world.irq.level);
         // Clearing S enables the buffer again, and finds the same.
@@ -794,7 +836,7 @@ TEST_CASE("profiling unit: eager faults wait while the host has stopped the unit
     world.start(kHigh, kHigh + 512 * 4096, 256, 0);
     CHECK(world.read("PMBSR_EL1") == 0);
     world.unit.set_stop(StopMode::none);
-    CHECK(world.read("PMBSR_EL1") == (0x90000000 | kS | 7));
+    CHECK(world.read("PMBSR_EL1") == (0x90000000 | kDl | kS | 7));
     CHECK(world.read("PMBPTR_EL1") == kHigh + 3 * 4096);
 }
 
@@ -896,6 +938,54 @@ TEST_CASE("profiling unit: the PMU counts sampled FP and SIMD operations, with E
     world.run(257 * 400);
     CHECK(counted(world, 0) == (eft ? 200 : 0));
     CHECK(counted(world, 1) == (eft ? 200 : 0));
+}
+
+TEST_CASE("profiling unit: the PMU counts operations at the Exception level that executed them", "[spe][profiling_unit]") {
+    constexpr u64 kNotAtEl1 = u64{1} << 31, kNotAtEl0 = u64{1} << 30;
+    const u64 pmscr = GENERATE(1, 2);
+    World world;
+    world.code({0xd4000001, 0x17ffffff});  // svc #0 ; b .-4
+    mm::store_relaxed<u32>(world.memory->ram().host(kVectors + 0x400), 0x910004a5);
+    mm::store_relaxed<u32>(world.memory->ram().host(kVectors + 0x404), 0xd69f03e0);  // eret
+    program_counter(world, 0, 0x4000 | kNotAtEl1);
+    program_counter(world, 1, 0x4000 | kNotAtEl0);
+    program_counter(world, 2, 0x4001 | kNotAtEl1);
+    program_counter(world, 3, 0x4001 | kNotAtEl0);
+    world.v.switch_el(0, 0);
+    world.v.context_changed();
+    world.start(kBuffer, kBuffer + kMiB, 256, pmscr);
+    world.run(4 * 257 * 10);
+    const u64 operations = 2 * 257 * 10;
+    CHECK(counted(world, 0) == (pmscr == 1 ? operations : 0));
+    CHECK(counted(world, 1) == (pmscr == 2 ? operations : 0));
+    CHECK(counted(world, 2) == (pmscr == 1 ? 20 : 0));
+    CHECK(counted(world, 3) == (pmscr == 2 ? 20 : 0));
+}
+
+TEST_CASE("profiling unit: SAMPLE_POP is exact when it is read and when it is stopped", "[spe][profiling_unit]") {
+    World world;
+    // mrs x3, pmevcntr0_el0 ; 3 nops ; mrs x4, pmevcntr0_el0 ; msr pmcntenclr_el0, x5 ; mrs x6, pmevcntr0_el0
+    world.code({0xd53be803, 0xd503201f, 0xd503201f, 0xd503201f, 0xd53be804, 0xd51b9c45, 0xd53be806, 0x17ffffff});
+    world.v.s.x[5] = 1;
+    program_counter(world, 0, 0x4000);
+    world.start(kBuffer, kBuffer + kMiB, 100'000);
+    world.run(8);
+    CHECK(world.v.s.x[4] - world.v.s.x[3] == 4);
+    CHECK(world.v.s.x[6] - world.v.s.x[4] == 1);
+    CHECK(world.unit.stats().population == 8);
+}
+
+TEST_CASE("profiling unit: a sample of the operation that switches the buffer off is fed, and lost", "[spe][profiling_unit]") {
+    World world;
+    world.code({0xd5189a1f, 0x17ffffff});  // msr pmblimitr_el1, xzr
+    program_counter(world, 0, 0x4001);
+    program_counter(world, 1, 0x4002);
+    world.start(kBuffer, kBuffer + kMiB, 256, 2, 1);
+    world.run(2);
+    CHECK(world.records() == 0);
+    CHECK(world.unit.stats().dropped == 1);
+    CHECK(counted(world, 0) == 1);
+    CHECK(counted(world, 1) == 0);
 }
 
 TEST_CASE("profiling unit: the PMU counts full buffers and collisions", "[spe][profiling_unit]") {
