@@ -41,13 +41,11 @@ bool hits_watchpoint(Vcpu& v, const Request& request) {
     }
     const bool unprivileged = v.mmu().impl().privilege(request.kind.unprivileged) == Privilege::el0;
     const bool reads = !request.is_write() || request.kind.atomic;
-    const SelfHostedDebug::Hit hit =
-        v.debug.watches(v.s, {request.va, request.size, reads, request.is_write(), unprivileged});
-    if (hit == SelfHostedDebug::Hit::none) {
-        return false;
+    const auto hit = v.debug.watches(v.s, {request.va, request.size, reads, request.is_write(), unprivileged});
+    if (hit) {
+        v.watchpoint(hit->far, hit->by_write);
     }
-    v.watchpoint(request.va, hit == SelfHostedDebug::Hit::by_write);
-    return true;
+    return hit.has_value();
 }
 
 /// Records what looking up a page of a traced operation took.

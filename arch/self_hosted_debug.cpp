@@ -50,16 +50,19 @@ bool overlap(u64 va, u64 size, u64 other_va, u64 other_size) {
     return distance(other_va, va) < other_size || distance(va, other_va) < size;
 }
 
-bool touches(u64 va, u64 size, const Watched& watched) {
-    if (size == 0 || watched.size > 8) {
-        return size != 0 && overlap(va, size, watched.va, watched.size);
+/// Where in an access of `size` bytes at `va` its first watched byte is; nullopt: it touches none.
+std::optional<u64> first_touched(u64 va, u64 size, const Watched& watched) {
+    if (watched.size > 8) {
+        const u64 offset = distance(watched.va, va) < watched.size ? 0 : distance(va, watched.va);
+        return offset < size ? std::optional(offset) : std::nullopt;
     }
     for (u64 i = 0; i < watched.size; ++i) {
-        if (bit(watched.byte_mask, static_cast<unsigned>(i)) && distance(va, watched.va + i) < size) {
-            return true;
+        const u64 offset = distance(va, watched.va + i);
+        if (bit(watched.byte_mask, static_cast<unsigned>(i)) && offset < size) {
+            return offset;
         }
     }
-    return false;
+    return std::nullopt;
 }
 
 /// DBGBCR<n>_EL1.{HMC, SSC, PMC} and DBGWCR<n>_EL1.{HMC, SSC, PAC}: without EL2 and EL3, HMC and SSC other than zero are
@@ -133,24 +136,34 @@ bool SelfHostedDebug::breaks_at(const CpuState& s, u64 pc) const {
     return false;
 }
 
-bool SelfHostedDebug::watch_kind_matches(const CpuState& s, const Access& access, bool is_write) const {
-    return std::ranges::any_of(watchpoints, [&](const Unit& unit) {
+std::optional<SelfHostedDebug::Hit> SelfHostedDebug::hit_by(const CpuState& s, const Access& access, bool is_write) const {
+    constexpr u64 kBlock = 64;  // bytes: those of DC ZVA are the most
+    for (const Unit& unit : watchpoints) {
         const bool linked = bit(unit.control, 20);
-        return enabled(unit) && bit(unit.control, is_write ? 4 : 3) &&
-               level_matches(unit.control, access.unprivileged) &&
-               touches(access.va, access.size, watched_by(unit)) &&
-               (!linked || linked_context_matches(s, unit.control));
-    });
+        if (!enabled(unit) || !bit(unit.control, is_write ? 4 : 3) || !level_matches(unit.control, access.unprivileged) ||
+            (linked && !linked_context_matches(s, unit.control))) {
+            continue;
+        }
+        if (const std::optional<u64> offset = first_touched(access.va, access.size, watched_by(unit))) {
+            const u64 in_block = (access.va + *offset) % kBlock;
+            return Hit{is_write, access.va + *offset - std::min(*offset, in_block)};
+        }
+    }
+    return std::nullopt;
 }
 
-SelfHostedDebug::Hit SelfHostedDebug::watches(const CpuState& s, const Access& access) const {
+std::optional<SelfHostedDebug::Hit> SelfHostedDebug::watches(const CpuState& s, const Access& access) const {
     if (!any_watch_ || !debug_exceptions_enabled(s, s.el, (s.daif & kDaifD) != 0)) {
-        return Hit::none;
+        return std::nullopt;
     }
-    if (access.reads && watch_kind_matches(s, access, false)) {
-        return Hit::by_read;
+    std::optional<Hit> hit;
+    if (access.reads) {
+        hit = hit_by(s, access, false);
     }
-    return access.writes && watch_kind_matches(s, access, true) ? Hit::by_write : Hit::none;
+    if (!hit && access.writes) {
+        hit = hit_by(s, access, true);
+    }
+    return hit;
 }
 
 }  // namespace vmm::arch

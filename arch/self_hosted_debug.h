@@ -2,6 +2,7 @@
 #pragma once
 
 #include <array>
+#include <optional>
 
 #include "arch/cpu_state.h"
 #include "vmm/base/bits.h"
@@ -57,9 +58,12 @@ class SelfHostedDebug {
         bool writes;
         bool unprivileged;  // at EL0, or by an instruction that accesses as EL0 does
     };
-    enum class Hit : u8 { none, by_read, by_write };
+    struct Hit {
+        bool by_write;
+        u64 far;  // FAR_EL1: the first byte of the access in the aligned 64 bytes around one that is watched (D2.9.8.2)
+    };
     /// An access that both reads and writes is hit by its read if it can be.
-    Hit watches(const CpuState& s, const Access& access) const;
+    std::optional<Hit> watches(const CpuState& s, const Access& access) const;
 
   private:
     static bool enabled(const Unit& unit) { return bit(unit.control, 0); }
@@ -67,7 +71,7 @@ class SelfHostedDebug {
     bool page_may_be_watched(u64 va) const;
     bool breakpoint_matches(const CpuState& s, unsigned n, u64 pc) const;
     bool linked_context_matches(const CpuState& s, u64 control) const;
-    bool watch_kind_matches(const CpuState& s, const Access& access, bool is_write) const;
+    std::optional<Hit> hit_by(const CpuState& s, const Access& access, bool is_write) const;
 
     bool any_break_ = false;  // of the enabled units, while MDSCR_EL1.MDE is set
     bool any_watch_ = false;

@@ -345,6 +345,7 @@ watched_bytes:
     mov64 x12, (DATA + GRANULE)
     stur xzr, [x12, #-8]
     hits WATCH_STORE_SAME, stur x11, [x12, #-7]
+    check_far GRANULE, GRANULE
     hits WATCH_LOAD_SAME, ldur w9, [x12, #-3]
     hits WATCH_STORE_SAME, stp x11, x11, [x12, #-8]
     passes stur x11, [x12, #-8]
@@ -361,6 +362,7 @@ watched_ranges:
     hits WATCH_LOAD_SAME, ldrb w9, [x10, #128]
     hits WATCH_STORE_SAME, strb w9, [x10, #255]
     hits WATCH_STORE_SAME, stur x9, [x10, #121]
+    check_far 128, 128
     passes ldrb w9, [x10, #127]
     passes ldrb w9, [x10, #256]
     passes str x9, [x10, #120]

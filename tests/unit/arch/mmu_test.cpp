@@ -354,6 +354,48 @@ TEST_CASE("mmu: probe_access checks every page and touches nothing") {
           (kSame | kAlignmentFault));
 }
 
+TEST_CASE("mmu: a watchpoint reports an address in the watched block of 64 bytes that the access touches") {
+    MmuBench b;
+    b.map(kVa, kPa, 0);
+    b.map(kVa + 0x1000, kPa2, 0);
+    constexpr u64 kWatch = 3 << 3 | 1 << 1 | 1;  // DBGWCR<n>_EL1: loads and stores, EL1, enabled
+    constexpr u64 kByte0 = kWatch | 1 << 5;      // BAS
+    constexpr u64 kByte7 = kWatch | 1 << 12;
+    constexpr u64 kAllBytes = kWatch | 0xFF << 5;
+    constexpr u64 kRange128 = kAllBytes | 7 << 24;
+    struct Case {
+        u64 watched, control, va, size, far;
+    };
+    const Case cases[] = {
+        {0x40, kAllBytes, 0x3C, 8, 0x40},      {0x40, kAllBytes, 0x38, 16, 0x40},   {0x40, kByte0, 0x3D, 4, 0x40},
+        {0x40, kAllBytes, 0x44, 4, 0x44},      {0x40, kByte7, 0x40, 8, 0x40},       {0x40, kByte7, 0x3F, 16, 0x40},
+        {0x78, kByte7, 0x10, 128, 0x40},       {0x100, kAllBytes, 0xFC, 8, 0x100},  {0x100, kRange128, 0xFF, 2, 0x100},
+        {0x100, kRange128, 0x17C, 8, 0x17C},   {0x1000, kByte0, 0xFFC, 8, 0x1000},  {0x1000, kByte0, 0xFF8, 16, 0x1000},
+    };
+    b.v().s.daif = 0;
+    b.sys(2, 0, 1, 0, 4, 0);                  // OSLAR_EL1
+    b.sys(2, 0, 0, 2, 2, 1 << 15 | 1 << 13);  // MDSCR_EL1: MDE, KDE
+    for (const Case& c : cases) {
+        INFO(std::hex << c.va << ", " << c.size << " bytes");
+        b.sys(2, 0, 0, 0, 6, kVa + c.watched);  // DBGWVR0_EL1
+        b.sys(2, 0, 0, 0, 7, c.control);        // DBGWCR0_EL1
+        const u64 va = kVa + c.va;
+        CHECK(b.fault_of([&] {
+            u16 half = 0;
+            u32 word = 0;
+            u64 doubleword = 0;
+            switch (c.size) {
+                case 2: return b.v().read(va, half);
+                case 4: return b.v().read(va, word);
+                case 8: return b.v().write(va, doubleword);
+                case 16: return b.v().read_pair(va, doubleword, doubleword);
+                default: return b.v().probe_access(va, c.size, AccessType::write);
+            }
+        }) == (0x35 << 8 | 0x22));
+        CHECK(b.far == kVa + c.far);
+    }
+}
+
 TEST_CASE("mmu: ASIDs keep address spaces apart without maintenance") {
     MmuBench b;
     b.map(kVa, kPa, kNg);
