@@ -200,9 +200,11 @@ Exec Engine::Impl::step(OpTrace* trace) {
     const DecodeRow* row = decode(insn);
     const Exec result = trace != nullptr ? execute_traced(row, insn, *trace) : execute(row, insn);
     if (stepping && result != Exec::exception) {
-        v.s.ss = 0;  // active-not-pending becomes active-pending
+        v.s.ss = 0;  // active-not-pending becomes active-pending, or inactive by what the instruction did
         const bool exclusive = row != nullptr && std::string_view(row->id).starts_with("load_exclusive");
-        v.stepped = exclusive ? Stepped::load_exclusive : Stepped::instruction;
+        v.stepped = !v.software_step_active() ? Stepped::nothing
+                    : exclusive               ? Stepped::load_exclusive
+                                              : Stepped::instruction;
     }
     return result;
 }

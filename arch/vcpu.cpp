@@ -40,6 +40,7 @@ void Vcpu::reset(u64 entry, u64 x0) {
     s.pc = entry;
     s.x[0] = x0;
     monitor = {};
+    stepped = Stepped::nothing;
     event_register = false;
     pmu_->reset();
     mmu_->tlbi(TlbiOp::all, 0, 0);

@@ -243,7 +243,8 @@ class Vcpu {
 
     /// Exceptions taken so far: tells the caller of a system-register hook that the hook took one (DC, IC, AT).
     u64 exceptions_taken = 0;
-    /// What was stepped last, for the syndrome of the Software Step exception behind it; exception entry and return forget it.
+    /// What was stepped last, for the syndrome of the Software Step exception behind it; exception entry and return, and
+    /// reset, forget it.
     Stepped stepped = Stepped::nothing;
 
     /// Software step is in force at the current Exception level (D2.12): with PSTATE.SS = 1 the next instruction executes

@@ -530,6 +530,42 @@ TEST_CASE("engine: unmasking debug exceptions starts a pending step at once", "[
     REQUIRE(s.x[1] == 0);
 }
 
+TEST_CASE("engine: a step that ends software step is not that of a later one's syndrome", "[arch][engine]") {
+    constexpr u64 kIsv = 1 << 24;
+    Pe pe;
+    CpuState& s = pe.v->s;
+    const auto start = [&](u32 first) {
+        pe.put<u32>(kCode, first);
+        pe.put<u32>(kCode + 4, 0xD503'48FF);  // msr daifclr, #8
+        pe.put<u32>(kCode + 8, 0x1400'0000);  // b .
+        s.pc = kCode;
+        s.oslar_oslk = 0;
+        s.mdscr_el1 = 1 | 1 << 13;  // SS, KDE
+        s.daif = 0x7;
+        s.ss = 1;
+        pe.v->engine().invalidate_all_code();
+    };
+    SECTION("one that goes on") {
+        start(0xD503'201F);  // nop
+        (void)pe.v->run(100);
+        REQUIRE(s.elr_el1 == kCode + 4);
+        REQUIRE((s.esr_el1 & kIsv) != 0);
+    }
+    SECTION("one that masks debug exceptions") {
+        start(0xD503'48DF);  // msr daifset, #8
+        (void)pe.v->run(100);
+        REQUIRE(s.elr_el1 == kCode + 8);
+        REQUIRE((s.esr_el1 & kIsv) == 0);
+    }
+    SECTION("one that a reset follows") {
+        start(0xD503'201F);
+        (void)pe.v->run(1);
+        pe.v->reset(kCode, 0);
+        (void)pe.v->software_step();
+        REQUIRE((s.esr_el1 & kIsv) == 0);
+    }
+}
+
 TEST_CASE("code cache: the pages it keeps books of are limited", "[arch][engine]") {
     constexpr u64 kBase = 0x8000'0000;
     const auto page = [](u64 n) { return kBase + n * kPageSize; };
