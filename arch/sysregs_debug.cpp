@@ -14,10 +14,12 @@ constexpr SysregKey key(unsigned op1, unsigned crn, unsigned crm, unsigned op2) 
     return sysreg_key(2, op1, crn, crm, op2);
 }
 
-constexpr u64 kMdscrWritable = 0x00E0F001;  // INTdis, TDA, MDE, HDE, KDE, TDCC, SS
+constexpr u64 kMdscrControls = 0xB001;   // MDE, KDE, TDCC, SS
+constexpr u64 kMdscrSaved = 0x6CE04040;  // RXfull, TXfull, RXO, TXU, INTdis, TDA, HDE, ERR: while the OS lock is locked
 
 void write_mdscr(void*, Vcpu& v, u64 value) {
-    v.s.mdscr_el1 = value & kMdscrWritable;
+    const u64 writable = v.s.oslar_oslk != 0 ? kMdscrControls | kMdscrSaved : kMdscrControls;
+    v.s.mdscr_el1 = (v.s.mdscr_el1 & kMdscrSaved & ~writable) | (value & writable);
     v.debug_registers_changed();
     v.context_changed();
 }

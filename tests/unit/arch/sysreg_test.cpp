@@ -195,7 +195,7 @@ TEST_CASE("sysreg: masks of writable bits") {
         {s3(3, 4, 2, 6), 0, 0x1000},                         // SSBS
         {s3(0, 4, 2, 3), 0, 0x400000},                       // PAN
         {s3(0, 4, 2, 4), 0, 0x800000},                       // UAO
-        {sysreg_key(2, 0, 0, 2, 2), 0, 0xE0F001},            // MDSCR_EL1
+        {sysreg_key(2, 0, 0, 2, 2), 0, 0x6CE0F041},          // MDSCR_EL1, the OS lock being locked
         {sysreg_key(2, 0, 0, 3, 4), 0, ~u64{3}},             // DBGBVR3_EL1
     };
     for (const Case& c : cases) {
@@ -308,6 +308,24 @@ TEST_CASE("sysreg: OS lock, claim tags, ISR") {
     CHECK(b.mrs(3, 0, 12, 1, 0) == 0);
     b.v().pins.set_irq(true);
     CHECK(b.mrs(3, 0, 12, 1, 0) == 0x80);
+}
+
+TEST_CASE("sysreg: what MDSCR_EL1 saves and restores can be written while the OS lock is locked") {
+    MmuBench b;
+    const auto mdscr = [&b] { return b.mrs(2, 0, 0, 2, 2); };
+    constexpr u64 kControls = 0xB001;     // MDE, KDE, TDCC, SS
+    constexpr u64 kSaved = 0x6CE0'4040;   // RXfull, TXfull, RXO, TXU, INTdis, TDA, HDE, ERR
+    b.sys(2, 0, 0, 2, 2, ~u64{0});
+    CHECK(mdscr() == (kControls | kSaved));
+    b.sys(2, 0, 1, 0, 4, 0);  // OSLAR_EL1
+    b.sys(2, 0, 0, 2, 2, 0);
+    CHECK(mdscr() == kSaved);
+    b.sys(2, 0, 1, 0, 4, 1);
+    b.sys(2, 0, 0, 2, 2, 0);
+    CHECK(mdscr() == 0);
+    b.sys(2, 0, 1, 0, 4, 0);
+    b.sys(2, 0, 0, 2, 2, ~u64{0});
+    CHECK(mdscr() == kControls);
 }
 
 TEST_CASE("sysreg: DC ZVA zeroes 64 aligned bytes") {
