@@ -104,6 +104,7 @@ struct CpuState {
     // Debug state as far as Linux touches it.
     u64 mdscr_el1 = 0;
     u64 osdlr_el1 = 0;
+    u64 dbgprcr_el1 = 0;
     u64 oslar_oslk = 1;      // OSLSR_EL1.OSLK
 
     friend bool operator==(const CpuState&, const CpuState&) = default;

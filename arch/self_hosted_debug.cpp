@@ -71,10 +71,15 @@ bool level_matches(u64 control, bool as_el0) {
     return bits(control, 15, 13) == 0 && bit(control, as_el0 ? 2 : 1);
 }
 
+/// The OS Double Lock is locked: OSDLR_EL1.DLK is set and DBGPRCR_EL1.CORENPDRQ is not.
+bool double_lock_status(const CpuState& s) {
+    return bit(s.osdlr_el1, 0) && !bit(s.dbgprcr_el1, 0);
+}
+
 }  // namespace
 
 bool debug_exceptions_enabled(const CpuState& s, unsigned el, bool masked) {
-    return s.oslar_oslk == 0 && (el == 0 || (bit(s.mdscr_el1, kMdscrKde) && !masked));
+    return s.oslar_oslk == 0 && !double_lock_status(s) && (el == 0 || (bit(s.mdscr_el1, kMdscrKde) && !masked));
 }
 
 void SelfHostedDebug::update(const CpuState& s) {

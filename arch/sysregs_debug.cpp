@@ -34,6 +34,13 @@ void write_oslar(void*, Vcpu& v, u64 value) {
     v.context_changed();
 }
 
+/// OSDLR_EL1.DLK and DBGPRCR_EL1.CORENPDRQ: the OS Double Lock.
+template <u64 CpuState::*reg>
+void write_double_lock(void*, Vcpu& v, u64 value) {
+    v.s.*reg = value & 1;
+    v.context_changed();
+}
+
 /// The claim tags, kept in DBGCLAIMCLR_EL1's storage; DBGCLAIMSET_EL1 reads as all tags implemented.
 constexpr SysregKey kClaimClear = key(0, 7, 9, 6);
 constexpr u64 kClaimTags = 0xFF;
@@ -69,8 +76,12 @@ constexpr PeRow kFixedRows[] = {
     {{.name = "MDRAR_EL1",         .key = key(0, 1, 0, 0), .access = ro_el1}},
     {{.name = "OSLAR_EL1",         .key = key(0, 1, 0, 4), .access = wo_el1, .write = write_oslar, .ends_block = true}},
     {{.name = "OSLSR_EL1",         .key = key(0, 1, 1, 4), .access = ro_el1, .read = read_oslsr}},
-    {{.name = "OSDLR_EL1",         .key = key(0, 1, 3, 4), .writable = 1}, &CpuState::osdlr_el1},
-    {{.name = "DBGPRCR_EL1",       .key = key(0, 1, 4, 4), .writable = 1}},
+    {{.name = "OSDLR_EL1",         .key = key(0, 1, 3, 4), .write = write_double_lock<&CpuState::osdlr_el1>,
+      .ends_block = true},
+     &CpuState::osdlr_el1},
+    {{.name = "DBGPRCR_EL1",       .key = key(0, 1, 4, 4), .write = write_double_lock<&CpuState::dbgprcr_el1>,
+      .ends_block = true},
+     &CpuState::dbgprcr_el1},
     {{.name = "DBGCLAIMSET_EL1",   .key = key(0, 7, 8, 6), .read = read_claim_set, .write = write_claim_set}},
     {{.name = "DBGCLAIMCLR_EL1",   .key = kClaimClear, .write = write_claim_clear}},
     {{.name = "DBGAUTHSTATUS_EL1", .key = key(0, 7, 14, 6), .access = ro_el1, .reset = kAuthStatus}},

@@ -160,7 +160,7 @@ breakpoints:
     check x9, 0
     check_calls 0
 
-    // PSTATE.D, MDE, KDE, the OS lock and E each keep it from that.
+    // PSTATE.D, MDE, KDE, the OS lock, the OS Double Lock and E each keep it from that.
     bl target
     debug_control KDE
     passes bl target
@@ -172,13 +172,17 @@ breakpoints:
     isb
     passes bl target
     msr oslar_el1, xzr
+    msr osdlr_el1, x0
+    isb
+    passes bl target
+    msr osdlr_el1, xzr
     isb
     adr x11, target
     set_breakpoint 0, x11, (AT_EL1 & ~ENABLE)
     passes bl target
     set_breakpoint 0, x11, AT_EL0
     passes bl target
-    check_calls 6
+    check_calls 7
 
     // Each of the others, on the next instruction.
 .irp n, 1, 2, 3, 4, 5

@@ -335,3 +335,31 @@ TEST_CASE("exceptions: software step") {
         CHECK(bit(s.spsr_el1, 21));
     }
 }
+
+TEST_CASE("exceptions: the OS Double Lock disables debug exceptions but that of BRK") {
+    MmuBench b;
+    Vcpu& v = b.v();
+    v.s.mdscr_el1 = 1 << 15 | 1 << 13 | 1;  // MDE, KDE, SS
+    v.s.daif = 0;
+    b.sys(2, 0, 1, 0, 4, 0);                      // OSLAR_EL1
+    b.sys(2, 0, 0, 0, 4, kPc);                    // DBGBVR0_EL1
+    b.sys(2, 0, 0, 0, 5, 0xF << 5 | 3 << 1 | 1);  // DBGBCR0_EL1: EL1 and EL0, enabled
+    struct Case {
+        u64 dlk, corenpdrq;
+        bool enabled;
+    };
+    for (const Case& c : {Case{0, 0, true}, Case{1, 0, false}, Case{1, 1, true}, Case{0, 1, true}, Case{0, 0, true}}) {
+        b.sys(2, 0, 1, 3, 4, c.dlk);
+        b.sys(2, 0, 1, 4, 4, c.corenpdrq);
+        INFO("DLK " << c.dlk << " CORENPDRQ " << c.corenpdrq);
+        CHECK(b.mrs(2, 0, 1, 3, 4) == c.dlk);
+        CHECK(b.mrs(2, 0, 1, 4, 4) == c.corenpdrq);
+        for (const u8 el : {0, 1}) {
+            b.set_el(el);
+            CHECK(v.software_step_active() == c.enabled);
+            CHECK(v.debug.breaks_at(v.s, kPc) == c.enabled);
+        }
+    }
+    b.sys(2, 0, 1, 3, 4, 1);
+    CHECK(b.fault_of([&v] { v.breakpoint_instruction(7); }) == (0x3C << 8 | 7));
+}
