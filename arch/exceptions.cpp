@@ -144,11 +144,11 @@ Exec Vcpu::breakpoint() {
     return synchronous(*this, make_esr(by_origin(*this, Ec::breakpoint_lower, Ec::breakpoint_same), fsc::kDebug), s.pc);
 }
 
-Exec Vcpu::watchpoint(u64 va, bool is_write) {
+Exec Vcpu::watchpoint(u64 va, bool is_write, bool cache_maintenance) {
     s.far_el1 = va;
     return synchronous(*this,
                        make_esr(by_origin(*this, Ec::watchpoint_lower, Ec::watchpoint_same),
-                                iss_data_abort(fsc::kDebug, is_write, false)),
+                                iss_data_abort(fsc::kDebug, is_write, cache_maintenance)),
                        s.pc);
 }
 

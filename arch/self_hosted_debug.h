@@ -54,9 +54,9 @@ class SelfHostedDebug {
     struct Access {
         u64 va;
         u64 size;  // bytes
-        bool reads;
-        bool writes;
-        bool unprivileged;  // at EL0, or by an instruction that accesses as EL0 does
+        bool reads = false;
+        bool writes = false;
+        bool unprivileged = false;  // at EL0, or by an instruction that accesses as EL0 does
     };
     struct Hit {
         bool by_write;

@@ -41,11 +41,14 @@ void clean(void*, Vcpu& v, u64 va) {
     static_cast<void>(translate_operand(v, va, AccessType::read, ignored));
 }
 
-/// DC IVAC needs write permission but, like AT, marks no page dirty (D8.5.2.2).
+/// DC IVAC needs write permission but, like AT, marks no page dirty (D8.5.2.2). To watchpoints it is a store to its line.
 void invalidate_data(void*, Vcpu& v, u64 va) {
+    constexpr u64 kLine = 64;
     const AtResult result = v.mmu().address_translation(va, AtKind::el1, true);
     if (result.failed()) {
         v.data_abort(va, result.fault_status(), true, true);
+    } else if (v.debug.watches(v.s, {.va = align_down(va, kLine), .size = kLine, .writes = true})) {
+        v.watchpoint(va, true, true);
     }
 }
 

@@ -237,7 +237,7 @@ class Vcpu {
     Exec instruction_abort(u64 va, u8 fsc);  // EC 0x20/0x21
     Exec breakpoint();                    // EC 0x30/0x31
     Exec software_step();                 // EC 0x32/0x33
-    Exec watchpoint(u64 va, bool is_write);  // EC 0x34/0x35
+    Exec watchpoint(u64 va, bool is_write, bool cache_maintenance = false);  // EC 0x34/0x35
     Exec irq();                           // vector offset 0x80 group
     Exec exception_return();              // ERET
 

@@ -38,6 +38,7 @@
 #define WATCH_LOAD_SAME 0xD6000022
 #define WATCH_STORE_SAME 0xD6000062
 #define WATCH_STORE_LOWER 0xD2000062
+#define CACHE_MAINTENANCE 0x100
 
 .macro debug_control bits
     mov64 x0, (\bits)
@@ -327,6 +328,8 @@ watched_bytes:
     hits WATCH_STORE_SAME, stlr w11, [x10]
     hits WATCH_STORE_SAME, st1 {v0.16b, v1.16b}, [x10]
     hits WATCH_STORE_SAME, dc zva, x10
+    hits (WATCH_STORE_SAME | CACHE_MAINTENANCE), dc ivac, x10
+    check_far 0, 63
     passes strb wzr, [x10, #2]
     passes strb wzr, [x10, #4]
     passes ldrh w9, [x10, #4]
@@ -334,6 +337,7 @@ watched_bytes:
     passes ldur x9, [x10, #-8]
     passes prfm pldl1keep, [x10]
     passes dc cvau, x10
+    passes dc civac, x10
     msr daifset, #8
     ldr x9, [x10]
     check x9, 0

@@ -378,6 +378,34 @@ TEST_CASE("sysreg: cache maintenance by address translates") {
     }
 }
 
+TEST_CASE("sysreg: DC IVAC is a store to its line as watchpoints see it") {
+    MmuBench b;
+    b.map(kVa, kPa, 0);
+    b.map(kVa + 0x1000, kPa, kReadOnly);
+    constexpr SysregKey kIvac = s1(0, 7, 6, 1);
+    constexpr u64 kLastByte = 1 << 12 | 1 << 1 | 1;  // DBGWCR<n>_EL1: BAS, EL1, enabled
+    constexpr u64 kLoads = 1 << 3;
+    constexpr u64 kStores = 1 << 4;
+    b.v().s.daif = 0;
+    b.sys(2, 0, 1, 0, 4, 0);                  // OSLAR_EL1
+    b.sys(2, 0, 0, 2, 2, 1 << 15 | 1 << 13);  // MDSCR_EL1: MDE, KDE
+    const auto watch = [&b](u64 va, u64 control) {
+        b.sys(2, 0, 0, 0, 6, va);
+        b.sys(2, 0, 0, 0, 7, control);
+    };
+    watch(kVa + 0x78, kLastByte | kStores);
+    CHECK(access(b, kIvac, true, kVa + 0x44) == 0x35);
+    CHECK((b.esr & 0x1FF) == 0x162);  // CM, WnR, debug exception
+    CHECK(b.far == kVa + 0x44);
+    CHECK(access(b, kIvac, true, kVa + 0x3F) == kAllowed);
+    CHECK(access(b, kIvac, true, kVa + 0x80) == kAllowed);
+    CHECK(access(b, kCvau, true, kVa + 0x7F) == kAllowed);
+    watch(kVa + 0x78, kLastByte | kLoads);
+    CHECK(access(b, kIvac, true, kVa + 0x44) == kAllowed);
+    watch(kVa + 0x1078, kLastByte | kStores);
+    CHECK(access(b, kIvac, true, kVa + 0x1044) == 0x25);  // what is refused is not watched
+}
+
 TEST_CASE("sysreg: reset puts everything back") {
     MmuBench b(true);
     b.sys(3, 0, 6, 0, 0, 0x1234);
