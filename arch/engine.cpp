@@ -479,6 +479,7 @@ RunResult Engine::Impl::run(u64 limit) {
             kicked = true;
         }
         if (v.irq_deliverable() && (v.debug_hook() == nullptr || !v.debug_hook()->holds_interrupts())) {
+            v.s.pc = branch_address(v.s);  // nobody may have looked it up since a branch to it
             v.irq();
         }
         if (kicked) {

@@ -98,6 +98,7 @@ void GenericTimer::reset() {
         t.imask = false;
         t.cval = 0;
     }
+    cntfrq_ = counter_.frequency();  // as firmware would
     evaluate();
 }
 

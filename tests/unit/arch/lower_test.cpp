@@ -566,6 +566,26 @@ TEST_CASE("engine: a step that ends software step is not that of a later one's s
     }
 }
 
+TEST_CASE("engine: an interrupt behind a branch to a tagged address returns to it without the tag", "[arch][engine]") {
+    constexpr u64 kTag = u64{0x5A} << 56;
+    constexpr u64 kTarget = kCode + 0x100;
+    const u32 translate_after = GENERATE(0u, 1u);
+    Pe pe(translate_after);
+    CpuState& s = pe.v->s;
+    s.tcr_el1 |= u64{1} << 37;  // TBI0
+    s.daif = 0xF;
+    pe.v->context_changed();
+    pe.put<u32>(kCode, 0xD69F'03E0);      // eret
+    pe.put<u32>(kTarget, 0x1400'0000);    // b .
+    s.elr_el1 = kTag | kTarget;
+    s.spsr_el1 = 0b0101 | 0x340;          // EL1h, D, A and F masked
+    pe.v->pins.set_irq(true);
+    (void)pe.v->run(10);  // returns for the change of the line
+    (void)pe.v->run(10);
+    CHECK(s.elr_el1 == kTarget);
+    CHECK(s.pc == kVectors + 0x280);
+}
+
 TEST_CASE("code cache: the pages it keeps books of are limited", "[arch][engine]") {
     constexpr u64 kBase = 0x8000'0000;
     const auto page = [](u64 n) { return kBase + n * kPageSize; };

@@ -101,6 +101,15 @@ TEST_CASE("CNTKCTL_EL1 decides what EL0 may touch") {
     }
 }
 
+TEST_CASE("a reset programs the frequency again, as firmware does") {
+    Setup t;
+    const u64 frequency = t.timer.frequency();
+    t.timer.set_frequency(1);
+    CHECK(t.timer.frequency() == 1);
+    t.timer.reset();
+    CHECK(t.timer.frequency() == frequency);
+}
+
 TEST_CASE("every row of the timer has its own encoding") {
     const auto rows = GenericTimer::rows();
     REQUIRE(rows.size() == 9);
