@@ -133,7 +133,8 @@ bool monitored_location_changes(Vcpu& v) {
 /// WFE. The monitor of other PEs does not see our stores, so not every event reaches a waiting PE: the run loop must
 /// treat Exec::wait of a WFE as a bounded park. Waking early is always allowed.
 Exec wfe(Vcpu& v) {
-    if (v.event_register) {
+    const bool sent = v.pins.take_event();
+    if (v.event_register || sent) {
         v.event_register = false;
         return Exec::next;
     }
@@ -158,12 +159,12 @@ Exec wfi(Vcpu& v) {
     return Exec::wait;
 }
 
-/// SEV. The event register of another PE is its thread's own; kicking it ends its wait, which is all that can be seen.
+/// SEV, to all PEs.
 Exec sev(Vcpu& v) {
     v.event_register = true;
     for (Vcpu* other : v.config.interconnect->vcpus()) {
         if (other != &v) {
-            other->pins.kick();
+            other->pins.send_event();
         }
     }
     return Exec::next;

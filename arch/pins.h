@@ -31,6 +31,14 @@ class Pins {
         }
     }
 
+    /// SEV of another PE: sets the Event Register, as far as it is set from outside.
+    void send_event() {
+        event_.store(true, std::memory_order_release);
+        kick();
+    }
+    /// True when send_event() was called since the last take_event().
+    bool take_event() { return event_.load(std::memory_order_relaxed) && event_.exchange(false, std::memory_order_acq_rel); }
+
     /// True when kick() was called since the last take_attention().
     bool attention() const { return attention_.load(std::memory_order_seq_cst) != 0; }
     bool take_attention() { return attention() && attention_.exchange(0, std::memory_order_seq_cst) != 0; }
@@ -54,6 +62,7 @@ class Pins {
 
     std::atomic<s64> attention_{0};
     std::atomic<bool> irq_{false};
+    std::atomic<bool> event_{false};
     std::atomic<bool> parked_{false};
     std::mutex mutex_;
     std::condition_variable wake_;

@@ -42,6 +42,7 @@ void Vcpu::reset(u64 entry, u64 x0) {
     monitor = {};
     stepped = Stepped::nothing;
     event_register = false;
+    (void)pins.take_event();
     pmu_->reset();
     mmu_->tlbi(TlbiOp::all, 0, 0);
     engine_->invalidate_all_code();

@@ -276,7 +276,7 @@ class Vcpu {
     /// True while the thread is inside run(); others need not wait for it otherwise. (interconnect.cpp)
     std::atomic<bool> executing{false};
 
-    /// Wakes a WFE of this PE (SEV, exclusive monitor). Owner thread.
+    /// Wakes a WFE of this PE. Owner thread; other PEs have Pins::send_event().
     bool event_register = false;
 
     Mmu& mmu() { return *mmu_; }

@@ -211,6 +211,20 @@ TEST_CASE("SEV ends the wait of other PEs, SEVL does not") {
     CHECK(b.other->pins.attention());
 }
 
+TEST_CASE("SEV sets the Event Register of other PEs, for a WFE of later") {
+    Bench b;
+    CHECK_FALSE(b.other->pins.take_event());
+    b.step(0xD503209F);
+    CHECK(b.other->pins.take_event());
+    b.pe->event_register = false;
+    b.pe->pins.send_event();  // as that of the other PE
+    b.pe->pins.take_attention();
+    b.pe->s.sctlr_el1 &= ~(u64{1} << 18);
+    b.go_to_el0();
+    CHECK(b.step(0xD503205F) == Exec::next);  // nor does it trap
+    CHECK(b.step(0xD503205F) == Exec::exception);
+}
+
 TEST_CASE("WFE returns when the monitored location has changed") {
     Bench b;
     b.pe->event_register = false;
