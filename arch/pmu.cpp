@@ -39,6 +39,11 @@ constexpr bool is_operation(u64 type) {
     return event == pmu_event::kInstRetired || event == pmu_event::kCpuCycles || event == pmu_event::kInstSpec;
 }
 
+/// The event counts those executed operations that SPE could sample.
+constexpr bool is_population(u64 type) {
+    return (type & 0xFFFF) == pmu_event::kSamplePop;
+}
+
 }  // namespace
 
 void Pmu::reset() {
@@ -113,8 +118,8 @@ bool Pmu::filtered(u64 filter, u8 el) const {
 }
 
 bool Pmu::counts_operations(unsigned n) const {
-    const bool population = (types_[n] & 0xFFFF) == pmu_event::kSamplePop && profiled_[v_.s.el];
-    return counts(n) && (is_operation(types_[n]) || population) && !filtered(types_[n], v_.s.el);
+    const bool each = is_operation(types_[n]) || (is_population(types_[n]) && profiled_[v_.s.el]);
+    return counts(n) && each && !filtered(types_[n], v_.s.el);
 }
 
 /// What CHAIN counts are overflows at 32 bits.
@@ -217,8 +222,7 @@ bool Pmu::overflow_depends_on_el() const {
     const auto has_filter = [](u64 type) { return (type & (kFilterEl1 | kFilterEl0)) != 0; };
     const bool some_profiled = profiled_[0] != profiled_[1];
     for (unsigned n = 0; n < kCounters; ++n) {
-        const bool population = (types_[n] & 0xFFFF) == pmu_event::kSamplePop;
-        if (counts(n) && (has_filter(types_[n]) || (population && some_profiled))) {
+        if (counts(n) && (has_filter(types_[n]) || (some_profiled && is_population(types_[n])))) {
             return true;
         }
     }

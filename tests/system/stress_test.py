@@ -46,7 +46,8 @@ def main() -> int:
     cache = cache_dir(options.source)
     stressors = sorted(FEW + MORE) if options.all else FEW
     # glibc registers each thread for rseq, unless told not to; then the stressor of rseq cannot.
-    commands = (f"export GLIBC_TUNABLES=glibc.pthread.rseq=0; for s in {' '.join(stressors)}; do timeout -k 5 120 stress-ng --$s 2 --timeout 1 --verify </dev/null 2>&1; "
+    commands = ("export GLIBC_TUNABLES=glibc.pthread.rseq=0; "
+                f"for s in {' '.join(stressors)}; do timeout -k 5 120 stress-ng --$s 2 --timeout 1 --verify </dev/null 2>&1; "
                 "status=$?; echo; echo \"@@ $s $status\"; done")
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)

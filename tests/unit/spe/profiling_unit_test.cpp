@@ -99,6 +99,15 @@ struct World {
         v.engine().invalidate_all_code();
     }
 
+    /// From here on at EL0: svc #0 ; b .-4      with the vector: add x5, x5, #1 ; eret
+    void call_the_kernel_for_ever() {
+        code({0xd4000001, 0x17ffffff});
+        mm::store_relaxed<u32>(memory->ram().host(kVectors + 0x400), 0x910004a5);
+        mm::store_relaxed<u32>(memory->ram().host(kVectors + 0x404), 0xd69f03e0);
+        v.switch_el(0, 0);
+        v.context_changed();
+    }
+
     static arch::SysregKey key(const std::string& name) {
         static const std::map<std::string, std::array<unsigned, 2>> kNames{
             {"PMSCR_EL1", {9, 0}},   {"PMSNEVFR_EL1", {9, 1}}, {"PMSICR_EL1", {9, 2}},    {"PMSIRR_EL1", {9, 3}},
@@ -276,12 +285,7 @@ TEST_CASE("profiling unit: an operation that rewrites the counter as it is sampl
 TEST_CASE("profiling unit: only the selected Exception level is sampled", "[spe][profiling_unit]") {
     const u64 pmscr = GENERATE(1, 2);
     World world;
-    // EL0: svc #0 ; b .-4      vector: add x5, x5, #1 ; eret
-    world.code({0xd4000001, 0x17ffffff});
-    mm::store_relaxed<u32>(world.memory->ram().host(kVectors + 0x400), 0x910004a5);
-    mm::store_relaxed<u32>(world.memory->ram().host(kVectors + 0x404), 0xd69f03e0);
-    world.v.switch_el(0, 0);
-    world.v.context_changed();
+    world.call_the_kernel_for_ever();
     world.start(kBuffer, kBuffer + kMiB, 256, pmscr);
     world.run(4 * 257 * 10);
     // Two of four operations belong to each level.
@@ -944,15 +948,11 @@ TEST_CASE("profiling unit: the PMU counts operations at the Exception level that
     constexpr u64 kNotAtEl1 = u64{1} << 31, kNotAtEl0 = u64{1} << 30;
     const u64 pmscr = GENERATE(1, 2);
     World world;
-    world.code({0xd4000001, 0x17ffffff});  // svc #0 ; b .-4
-    mm::store_relaxed<u32>(world.memory->ram().host(kVectors + 0x400), 0x910004a5);
-    mm::store_relaxed<u32>(world.memory->ram().host(kVectors + 0x404), 0xd69f03e0);  // eret
+    world.call_the_kernel_for_ever();
     program_counter(world, 0, 0x4000 | kNotAtEl1);
     program_counter(world, 1, 0x4000 | kNotAtEl0);
     program_counter(world, 2, 0x4001 | kNotAtEl1);
     program_counter(world, 3, 0x4001 | kNotAtEl0);
-    world.v.switch_el(0, 0);
-    world.v.context_changed();
     world.start(kBuffer, kBuffer + kMiB, 256, pmscr);
     world.run(4 * 257 * 10);
     const u64 operations = 2 * 257 * 10;
